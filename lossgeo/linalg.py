@@ -1,0 +1,111 @@
+r"""Dense and matrix-free linear algebra of symmetric systems: Hessians, equilibrated factors, conjugate gradients.
+
+Curvature is *equilibrated* before it is factorised: with :math:`D = \mathrm{diag}(|H_{jj}|)^{-1/2}` the matrix
+:math:`DHD` has a unit diagonal, so that the units of the parameters cancel. Rank and definiteness are judged there.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+HESSIAN_BLOCK = 64
+"""Columns of a Hessian that are formed at a time: bounds the memory to that many tangents of the objective."""
+
+
+def hvp(fun: Callable[[jax.Array], jax.Array], z: jax.Array, v: jax.Array) -> jax.Array:
+    """Hessian-vector product of a scalar function, forward over reverse; shape of ``z``."""
+    return jax.jvp(jax.grad(fun), (z,), (v,))[1]
+
+
+def hessian(fun: Callable[[jax.Array], jax.Array], z: jax.Array) -> jax.Array:
+    """Hessian of a scalar function of a vector, shape ``(p, p)``, symmetrised.
+
+    Columns are Hessian-vector products, ``HESSIAN_BLOCK`` at a time.
+    """
+    p = z.shape[0]
+    _, product = jax.linearize(jax.grad(fun), z)
+    basis = jnp.eye(p, dtype=z.dtype)
+    columns = jax.vmap(product)(basis) if p <= HESSIAN_BLOCK else jax.lax.map(product, basis, batch_size=HESSIAN_BLOCK)
+    return 0.5 * (columns + columns.T)
+
+
+def equilibrate(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    r"""Scale a symmetric matrix to a unit diagonal.
+
+    Returns:
+        :math:`DMD` and the diagonal of :math:`D = \mathrm{diag}(|M_{jj}|)^{-1/2}`; rows with a zero diagonal
+        keep scale 1.
+    """
+    diagonal = jnp.abs(jnp.diagonal(matrix))
+    scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0)), 1.0)
+    return matrix * scale[:, None] * scale[None, :], scale
+
+
+def rank_tolerance(p: int, dtype: jnp.dtype) -> float:
+    """Eigenvalues of an equilibrated ``(p, p)`` matrix below this cannot be told from zero."""
+    return 10.0 * max(p, 10) * float(jnp.finfo(dtype).eps)
+
+
+class ConjugateGradients(NamedTuple):
+    """Result of :func:`conjugate_gradients`."""
+
+    x: jax.Array
+    residual: jax.Array  # relative to the right-hand side
+    positive: jax.Array  # no direction of negative or zero curvature was met
+    direction: jax.Array  # the offending direction, or the last one
+
+
+def conjugate_gradients(
+    matvec: Callable[[jax.Array], jax.Array], b: jax.Array, *, tol: float | jax.Array, max_steps: int
+) -> ConjugateGradients:
+    r"""Solve :math:`Ax = b` for symmetric positive definite :math:`A` given by its products.
+
+    Stops when :math:`\|b - Ax\| \le \text{tol}\,\|b\|`, or at a direction with :math:`d^\top A d \le 0`; then ``x`` is
+    the iterate before it (``b`` itself when that is the first one), which is a descent direction for :math:`-b`.
+
+    Reference: Steihaug (1983), SIAM J. Numer. Anal. 20, 626.
+    """
+    norm_b = jnp.linalg.norm(b)
+
+    def cond(carry: tuple) -> jax.Array:
+        _, r, _, _, k, positive = carry
+        return positive & (jnp.linalg.norm(r) > tol * norm_b) & (k < max_steps)
+
+    def body(carry: tuple) -> tuple:
+        x, r, d, rr, k, _ = carry
+        ad = matvec(d)
+        curvature = d @ ad
+        positive = curvature > 0
+        alpha = jnp.where(positive, rr / jnp.where(positive, curvature, 1.0), 0.0)
+        x = jnp.where(positive, x + alpha * d, jnp.where(k == 0, b, x))
+        r = r - alpha * ad
+        rr_next = r @ r
+        beta = rr_next / jnp.where(rr > 0, rr, 1.0)
+        return x, r, jnp.where(positive, r + beta * d, d), rr_next, k + 1, positive
+
+    start = (jnp.zeros_like(b), b, b, b @ b, jnp.asarray(0), jnp.asarray(True))
+    x, r, d, _, _, positive = jax.lax.while_loop(cond, body, start)
+    return ConjugateGradients(x, jnp.linalg.norm(r) / jnp.where(norm_b > 0, norm_b, 1.0), positive, d)
+
+
+def matrix_free_scale(
+    matvec: Callable[[jax.Array], jax.Array], like: jax.Array, *, probes: int = 8, steps: int = 6
+) -> jax.Array:
+    r"""Positive :math:`d` such that :math:`\mathrm{diag}(d)\,A\,\mathrm{diag}(d)` has rows of about unit norm.
+
+    Only products are needed: row norms are estimated from fixed random signs. The error of :math:`\log d` halves
+    at each step, whatever the units of the coordinates.
+
+    Reference: Ruiz (2001), RAL-TR-2001-034; Diamond and Boyd (2017), Math. Programming 162, 105 (matrix-free).
+    """
+    signs = jax.random.rademacher(jax.random.key(0), (probes, like.shape[0]), dtype=like.dtype)
+
+    def body(_: int, scale: jax.Array) -> jax.Array:
+        rows = jax.lax.map(lambda v: scale * matvec(scale * v), signs)
+        norm = jnp.sqrt(jnp.mean(jnp.square(rows), axis=0))
+        good = jnp.isfinite(norm) & (norm > 0)
+        return scale * jnp.where(good, jax.lax.rsqrt(jnp.where(good, norm, 1.0)), 1.0)
+
+    return jax.lax.fori_loop(0, steps, body, jnp.ones_like(like))
