@@ -1,0 +1,124 @@
+"""Supports: membership at the edges, and bijectors against the theorem log-det = log |det Jacobian|."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lossgeo import supports
+
+CONTINUOUS = {
+    "real": supports.real,
+    "positive": supports.positive,
+    "unit_interval": supports.unit_interval,
+    "interval": supports.interval(-2.0, 5.0),
+    "negative unit": supports.interval(-1.0, 0.0),
+}
+NAN, INF = np.nan, np.inf
+
+
+@pytest.fixture(params=CONTINUOUS, scope="module")
+def support(request):
+    return CONTINUOUS[request.param]
+
+
+def test_round_trip_from_unconstrained_coordinates(support):
+    u = jnp.linspace(-12.0, 12.0, 97)
+    x = support.forward(u)
+    assert jnp.all(support.contains(x))
+    assert jnp.all(jnp.diff(x) > 0)
+    # Near an end other than 0 the rounding of x (eps * |end|) is magnified by du/dx = 1/distance, here e^12.
+    np.testing.assert_allclose(support.inverse(x), u, rtol=0, atol=4 * np.finfo(float).eps * np.exp(12))
+    np.testing.assert_allclose(support.inverse(support.forward(u[40:57])), u[40:57], rtol=0, atol=1e-14)
+
+
+def test_log_det_is_that_of_the_jacobian(support):
+    u = jnp.linspace(-30.0, 30.0, 61)  # 0 included
+    x, log_det = support.forward_and_log_det(u)
+    np.testing.assert_array_equal(x, support.forward(u))
+    np.testing.assert_allclose(
+        log_det, jnp.log(jnp.abs(jax.jit(jax.vmap(jax.grad(support.forward)))(u))), rtol=2e-15, atol=2e-15
+    )
+
+
+def test_higher_derivatives_are_finite(support):
+    u = jnp.array([-100.0, -1.0, 0.0, 1.0, 100.0])
+    for fn in (support.forward, lambda v: support.forward_and_log_det(v)[1]):
+        second = jax.grad(jax.grad(fn))
+        assert jnp.all(jnp.isfinite(jax.jit(jax.vmap(second))(u)))
+        assert jnp.all(jnp.isfinite(jax.jit(jax.vmap(jax.grad(second)))(u)))
+
+
+def test_vmap_jit_and_float32(support):
+    u = jnp.linspace(-3.0, 3.0, 7)
+    np.testing.assert_array_equal(jax.vmap(support.forward)(u), support.forward(u))
+    compiled, log_det = jax.jit(lambda s, v: s.forward_and_log_det(v))(support, u)
+    np.testing.assert_allclose(compiled, support.forward(u), rtol=4e-16, atol=4e-16)
+    single = u.astype(jnp.float32)
+    for value in (
+        support.forward(single),
+        support.inverse(support.forward(single)),
+        support.forward_and_log_det(single)[1],
+    ):
+        assert value.dtype == jnp.float32
+    np.testing.assert_allclose(support.forward(single), support.forward(u), rtol=4e-7, atol=6e-7)  # ulp of the end 5
+    assert log_det.dtype == jnp.float64
+
+
+def test_extremes():
+    assert supports.positive.forward(-700.0) > 0
+    tiny = supports.unit_interval.forward(-600.0)
+    assert tiny > 0
+    np.testing.assert_allclose(supports.unit_interval.inverse(tiny), -600.0, rtol=1e-15)
+    np.testing.assert_allclose(
+        supports.interval(-1.0, 0.0).inverse(supports.interval(-1.0, 0.0).forward(600.0)), 600.0, rtol=1e-15
+    )
+    for u in (-1e4, 1e4):
+        x, log_det = supports.unit_interval.forward_and_log_det(u)
+        assert x == (u > 0) and log_det == -1e4
+    np.testing.assert_array_equal(supports.unit_interval.inverse(jnp.array([0.0, 1.0])), [-INF, INF])
+    assert supports.positive.inverse(0.0) == -INF
+    assert jnp.isnan(supports.positive.inverse(-1.0))
+
+
+@pytest.mark.parametrize(
+    ("member", "inside", "outside"),
+    [
+        (supports.real, [0.0, -1e300, 1], [NAN, INF, -INF]),
+        (supports.positive, [2.3e-308, 1.0, 7], [0.0, -0.0, -1.0, NAN, INF]),
+        (supports.unit_interval, [2.3e-308, 0.5, 1 - 1e-16], [0.0, 1.0, -0.1, 2.0, NAN, INF, -INF]),
+        (supports.boolean, [0, 1, 0.0, 1.0, True, False], [0.5, -1, 2, NAN, INF]),
+        (supports.nonnegative_integers, [0, 3, 7.0, True], [-1, 0.5, NAN, INF, -INF]),
+        (supports.integers_up_to(2), [0, 1, 2.0, True], [-1, 3, 0.5, NAN, INF]),
+        (supports.point(2.0), [2.0, 2], [NAN, INF, 2.1]),
+    ],
+)
+def test_contains(member, inside, outside):
+    for x in inside:
+        assert bool(member.contains(x)) is True
+        assert bool(jax.jit(member.contains)(np.asarray(x))) is True
+    for x in outside:
+        assert bool(member.contains(x)) is False
+    assert member.contains(jnp.zeros((2, 3))).shape == (2, 3)
+
+
+def test_point_has_no_coordinates():
+    held = supports.point(jnp.array([1.0, 2.0]))
+    assert held.inverse(jnp.array([1.0, 2.0])).shape == (0,)
+    x, log_det = held.forward_and_log_det(jnp.zeros(0))
+    np.testing.assert_array_equal(x, [1.0, 2.0])
+    np.testing.assert_array_equal(log_det, [0.0, 0.0])
+
+
+@pytest.mark.parametrize("member", [supports.boolean, supports.nonnegative_integers, supports.integers_up_to(3)])
+def test_discrete_supports_have_no_coordinates(member):
+    for method in (member.forward, member.inverse, member.forward_and_log_det):
+        with pytest.raises(NotImplementedError, match="no unconstrained coordinates"):
+            method(0.0)
+
+
+def test_ends_are_leaves():
+    low = jnp.array([0.0, -1.0])
+    x = jax.vmap(lambda s: s.forward(0.0))(supports.interval(low, low + 2))
+    np.testing.assert_array_equal(x, [1.0, 0.0])
+    assert jax.grad(lambda high: supports.interval(0.0, high).forward(1.0))(2.0) == jax.nn.sigmoid(1.0)
