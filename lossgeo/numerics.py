@@ -1,0 +1,392 @@
+r"""Fused primitives that do not cancel: the places where a textbook formula loses its digits.
+
+When to use which:
+
+* ``softplus`` and ``sigmoid``: the logistic likelihood. Value, first, second and third derivatives keep their relative
+  accuracy in *both* tails (the derivative of ``jax.nn.sigmoid`` is ``s * (1 - s)``, 0 where ``s`` rounds to 1).
+* ``softmax_cross_entropy`` (class ids) and ``softmax_cross_entropy_with_probs`` (any non-negative targets): the
+  multinomial likelihood. A confident and right prediction has a small positive loss and not 0.
+* ``softmax``: probabilities whose derivatives of every order keep their digits.
+* ``log1mexp``: a complementary log-probability.
+* ``log1p_remainder`` and ``stirling_remainder``: what is left of :math:`\log(1 + x)` and :math:`\log\Gamma(x)` when the
+  part that cancels is taken out by hand; limits such as Student's t at large degrees of freedom are built on them.
+
+All functions work in the dtype of their arguments (integers become the default float), are elementwise or act on the
+last axis, and may be differentiated as often as one likes. A derivative is written by hand only where automatic
+differentiation of the value cancels or gives NaN.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+__all__ = [
+    "log1mexp", "log1p_remainder", "sigmoid", "softmax", "softmax_cross_entropy", "softmax_cross_entropy_with_probs",
+    "softplus", "stirling_remainder",
+]  # fmt: skip
+
+_HALF_LOG_2PI = 0.9189385332046728
+
+
+def softplus(x: ArrayLike) -> jax.Array:
+    r"""The logistic loss of a margin ``-x``: a smooth maximum of 0 and ``x``.
+
+    .. math:: \operatorname{softplus}(x) = \log(1 + e^x) = \max(x, 0) + \log(1 + e^{-|x|})
+
+    ``-softplus(-x)`` is the log of :func:`sigmoid`. The derivative is ``sigmoid(x)``.
+
+    Args:
+        x: any real, any shape.
+
+    Returns:
+        Values in nats, shape of ``x``.
+
+    Numerics:
+        Relative accuracy of a few ulp everywhere; 0 at ``-inf``, ``inf`` at ``inf``. One exponential serves the value
+        and all derivatives.
+
+    Example:
+        >>> softplus(jnp.float32(-20.0))
+        Array(2.0611537e-09, dtype=float32)
+    """
+    return _softplus(_as_float(x))
+
+
+def sigmoid(x: ArrayLike) -> jax.Array:
+    r"""The logistic function.
+
+    .. math:: \sigma(x) = \frac{1}{1 + e^{-x}}, \qquad \sigma'(x) = \sigma(x)\,\sigma(-x)
+
+    Args:
+        x: any real, any shape.
+
+    Returns:
+        Probabilities, shape of ``x``.
+
+    Numerics:
+        Relative accuracy of a few ulp for the value *and* its derivatives, where ``1 - sigmoid(x)`` would be 0: take
+        the complement as ``sigmoid(-x)``.
+    """
+    return _sigmoid(_as_float(x))
+
+
+@jax.custom_jvp
+def _softplus(x: jax.Array) -> jax.Array:
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@_softplus.defjvp
+def _softplus_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    return _softplus(x), dx * _sigmoid(x)
+
+
+@jax.custom_jvp
+def _sigmoid(x: jax.Array) -> jax.Array:
+    decay = jnp.exp(-jnp.abs(x))
+    return jnp.where(x < 0, decay, 1) / (1 + decay)
+
+
+@_sigmoid.defjvp
+def _sigmoid_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    return _sigmoid(x), dx * (_sigmoid(x) * _sigmoid(-x))
+
+
+def softmax(logits: ArrayLike) -> jax.Array:
+    r"""Probabilities from unnormalised log-probabilities, along the last axis.
+
+    .. math:: q_k = \frac{e^{z_k}}{\sum_j e^{z_j}}
+
+    Invariant under adding a constant to ``logits`` (so it is *not* a bijection); its Jacobian
+    :math:`\operatorname{diag}(q) - qq^\top` is singular along the constants.
+
+    Args:
+        logits: shape ``(*batch, K)``; ``-inf`` masks a class. Not ``+inf``, and not all ``-inf``: those give NaN.
+
+    Returns:
+        Probabilities, shape ``(*batch, K)``.
+
+    Numerics:
+        Differences ``1 - q_k`` with ``q_k`` near 1 are never formed, neither here nor in the derivatives.
+    """
+    return _softmax(_as_float(logits))
+
+
+def _weights(z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The maximum, the exponentials relative to it and their sum, over the last axis, which is kept."""
+    top = jnp.max(z, axis=-1, keepdims=True)
+    weights = jnp.exp(z - top)
+    return top, weights, jnp.sum(weights, axis=-1, keepdims=True)
+
+
+@jax.custom_jvp
+def _softmax(z: jax.Array) -> jax.Array:
+    _, weights, total = _weights(z)
+    return weights / total
+
+
+@_softmax.defjvp
+def _softmax_jvp(primals: Any, tangents: Any) -> Any:
+    # dq_k = q_k (dz_k - <q, dz>) does not change when dz is shifted by a constant. Shifting by the tangent of the one
+    # class with q > 1/2, if there is one, leaves only small terms where 1 - q_k would cancel.
+    (z,), (dz,) = primals, tangents
+    q = _softmax(z)
+    dz = dz - jnp.sum(jnp.where(q > 0.5, dz, 0), axis=-1, keepdims=True)
+    return q, q * (dz - jnp.sum(q * dz, axis=-1, keepdims=True))
+
+
+def _one_minus(q: jax.Array) -> jax.Array:
+    """``1 - q_k`` of probabilities on the last axis, by summing the others where ``q_k`` is large."""
+    others = jnp.sum(jnp.where(q > 0.5, 0, q), axis=-1, keepdims=True)
+    return jnp.where(q > 0.5, others, 1 - q)
+
+
+def _top_and_log_sum(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The maximum ``M`` and ``log(sum(exp(z - M)))`` by ``log1p`` over all entries but one maximal one; axis kept."""
+    top, weights, total = _weights(z)
+    return top, jnp.log1p(_without_top(weights, total))
+
+
+def _without_top(weights: jax.Array, total: jax.Array) -> jax.Array:
+    """Sum of the weights but one of weight 1. From 2 on, and so with ties, ``total - 1`` does not cancel."""
+    below = jnp.sum(jnp.where(weights >= 1, 0, weights), axis=-1, keepdims=True)
+    return jnp.where(total >= 2, total - 1, below)
+
+
+def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
+    r"""Minus the log-probability of a class under :func:`softmax`, per row over the last axis.
+
+    .. math:: -\log q_c = (M - z_c) + \log\Bigl(1 + \sum_{j \ne m} e^{z_j - M}\Bigr), \qquad M = z_m = \max_j z_j
+
+    Both terms are non-negative, so nothing cancels. The gradient in the logits is ``softmax - onehot`` and the Hessian
+    ``diag(q) - q qᵀ``.
+
+    Args:
+        logits: unnormalised log-probabilities, shape ``(*batch, K)``; ``-inf`` masks a class.
+        labels: class ids 0, …, K - 1 of integer dtype, shape ``(*batch,)``. Another id gives NaN; it does not wrap.
+
+    Returns:
+        Losses in nats, shape ``(*batch,)``, dtype of ``logits``.
+
+    Raises:
+        ValueError: ``labels`` is not of integer dtype or its shape is not ``logits.shape[:-1]`` (static: free under
+            ``jit``).
+
+    Numerics:
+        A few ulp of relative accuracy in the value; the gradient component of the label is minus the sum of the other
+        probabilities and not ``q_c - 1``. A label on a masked class gives ``inf``.
+
+    Example:
+        >>> softmax_cross_entropy(jnp.array([20.0, 0.0], jnp.float32), 0)
+        Array(2.0611537e-09, dtype=float32)
+    """
+    z, classes = _as_float(logits), jnp.asarray(labels)
+    if not jnp.issubdtype(classes.dtype, jnp.integer):
+        raise ValueError(
+            f"labels must be class ids of integer dtype; they have dtype {classes.dtype}. Convert them with "
+            "labels.astype(int), or pass probabilities to softmax_cross_entropy_with_probs."
+        )
+    if z.ndim == 0 or classes.shape != z.shape[:-1]:
+        raise ValueError(
+            f"labels must have the shape of logits less the last axis; logits have shape {z.shape} and labels "
+            f"{classes.shape}."
+        )
+    return _cross_entropy(z, classes)
+
+
+@jax.custom_jvp
+def _cross_entropy(z: jax.Array, labels: jax.Array) -> jax.Array:
+    top, log_sum = _top_and_log_sum(z)
+    chosen = jnp.take_along_axis(z, labels[..., None], axis=-1, mode="clip")
+    valid = (labels >= 0) & (labels < z.shape[-1])
+    return jnp.where(valid, ((top - chosen) + log_sum)[..., 0], jnp.nan)
+
+
+@_cross_entropy.defjvp
+def _cross_entropy_jvp(primals: Any, tangents: Any) -> Any:
+    z, labels = primals
+    return _cross_entropy(z, labels), jnp.sum(_residual(z, labels) * tangents[0], axis=-1)
+
+
+@jax.custom_jvp
+def _residual(z: jax.Array, labels: jax.Array) -> jax.Array:
+    """``softmax(z) - onehot(labels)``, where the label's component is minus the sum of the other probabilities."""
+    _, weights, total = _weights(z)
+    chosen = labels[..., None] == jnp.arange(z.shape[-1], dtype=labels.dtype).reshape((1,) * labels.ndim + (-1,))
+    others = jnp.where(weights >= 1, _without_top(weights, total), total - weights)
+    residual = jnp.where(chosen, -others, weights) / total
+    return jnp.where((labels[..., None] >= 0) & (labels[..., None] < z.shape[-1]), residual, jnp.nan)
+
+
+@_residual.defjvp
+def _residual_jvp(primals: Any, tangents: Any) -> Any:
+    return _residual(*primals), jax.jvp(_softmax, primals[:1], tangents[:1])[1]
+
+
+def softmax_cross_entropy_with_probs(logits: ArrayLike, probs: ArrayLike) -> jax.Array:
+    r"""Cross-entropy of targets with the probabilities :func:`softmax` of logits, per row over the last axis.
+
+    .. math:: -\sum_k p_k \log q_k = \sum_k p_k \Bigl[(M - z_k) + \log\Bigl(1 + \sum_{j \ne m} e^{z_j - M}\Bigr)\Bigr]
+
+    The targets need not sum to 1 (weighted or mixed labels): the gradient in the logits is
+    :math:`(\sum_k p_k)\,q - p`. It is 0 at the optimum, but the value there is the entropy of ``probs``: this is a
+    cross-entropy and not a divergence.
+
+    Args:
+        logits: unnormalised log-probabilities, shape ``(*batch, K)``; ``-inf`` masks a class.
+        probs: non-negative targets, shape ``(*batch, K)``. They are not checked.
+
+    Returns:
+        Losses in nats, shape ``(*batch,)``.
+
+    Raises:
+        ValueError: the shapes differ (static: free under ``jit``).
+
+    Numerics:
+        No cancellation in the value (all terms are non-negative) nor, for one-hot targets, in the gradient. A masked
+        class with target 0 contributes 0, and its derivative with respect to the target is 0 by convention; a masked
+        class with a positive target gives ``inf``.
+    """
+    dtype = jnp.result_type(float, logits, probs)
+    z, p = jnp.asarray(logits, dtype), jnp.asarray(probs, dtype)
+    if z.ndim == 0 or z.shape != p.shape:
+        raise ValueError(f"logits and probs must have one shape (*batch, K); they have {z.shape} and {p.shape}.")
+    return _soft_cross_entropy(z, p)
+
+
+def _class_losses(z: jax.Array, p: jax.Array) -> jax.Array:
+    """Minus ``log q_k`` for every class; 0 where a masked class has target 0."""
+    top, log_sum = _top_and_log_sum(z)
+    ignored = (p == 0) & (z == -jnp.inf)
+    return jnp.where(ignored, 0, (top - z) + log_sum)
+
+
+@jax.custom_jvp
+def _soft_cross_entropy(z: jax.Array, p: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.where(p == 0, 0, p * _class_losses(z, p)), axis=-1)
+
+
+@functools.partial(_soft_cross_entropy.defjvp, symbolic_zeros=True)
+def _soft_cross_entropy_jvp(primals: Any, tangents: Any) -> Any:
+    z, p = primals
+    dz, dp = tangents
+    tangent = jnp.zeros(z.shape[:-1], z.dtype)
+    if not isinstance(dz, jax.custom_derivatives.SymbolicZero):
+        q = _softmax(z)
+        rest = jnp.sum(p, axis=-1, keepdims=True) - p
+        tangent = tangent + jnp.sum((q * rest - p * _one_minus(q)) * dz, axis=-1)
+    if not isinstance(dp, jax.custom_derivatives.SymbolicZero):
+        # The second argument's rule again, so that mixed second derivatives are right: d(-log q_k) = <q, dz> - dz_k.
+        tangent = tangent + jnp.sum(_neg_log_softmax(z, p) * dp, axis=-1)
+    return _soft_cross_entropy(z, p), tangent
+
+
+@jax.custom_jvp
+def _neg_log_softmax(z: jax.Array, p: jax.Array) -> jax.Array:
+    return _class_losses(z, p)
+
+
+@_neg_log_softmax.defjvp
+def _neg_log_softmax_jvp(primals: Any, tangents: Any) -> Any:
+    (z, p), (dz, _) = primals, tangents
+    q = _softmax(z)
+    ignored = (p == 0) & (z == -jnp.inf)
+    shift = jnp.sum(jnp.where(q > 0.5, dz, 0), axis=-1, keepdims=True)
+    slope = jnp.sum(q * (dz - shift), axis=-1, keepdims=True) - (dz - shift)
+    return _neg_log_softmax(z, p), jnp.where(ignored, 0, slope)
+
+
+def log1mexp(x: ArrayLike) -> jax.Array:
+    r"""Logarithm of a complementary probability: ``log(1 - p)`` from ``x = -log(p)``.
+
+    .. math:: \log(1 - e^{-x}), \qquad x > 0
+
+    Args:
+        x: minus a log-probability, positive, any shape.
+
+    Returns:
+        Values in :math:`(-\infty, 0)`, shape of ``x``.
+
+    Numerics:
+        ``log(-expm1(-x))`` below 1.1 and ``log1p(-exp(-x))`` above it: a few ulp everywhere. (The usual switch is at
+        ``log 2``, but XLA's ``log1p`` loses two digits in float64 between -0.414 and -0.362.) ``-inf`` at 0, 0 at
+        ``inf``, NaN for negative ``x``. No derivative overflows (``exp(x)`` is never formed).
+
+    Reference: Mächler (2012), Accurately computing log(1 - exp(-|a|)), equation 7.
+    """
+    x = _as_float(x)
+    small = x < 1.1
+    below, above = jnp.where(small, x, 1), jnp.where(small, 2, x)
+    return jnp.where(small, jnp.log(-jnp.expm1(-below)), jnp.log1p(-jnp.exp(-above)))
+
+
+def log1p_remainder(x: ArrayLike) -> jax.Array:
+    r"""What :math:`\log(1 + x)` leaves of its linear part, in units of :math:`x^2`.
+
+    .. math:: E(x) = \frac{x - \log(1 + x)}{x^2} = \tfrac12 - \tfrac{x}{3} + \tfrac{x^2}{4} - \dots, \qquad x > -1
+
+    Positive and decreasing. :math:`x^2 E(x)` is the Itakura-Saito divergence of ``1 + x`` from 1, and
+    :math:`\log(1 + x)/x = 1 - x E(x)`.
+
+    Args:
+        x: finite, above -1, any shape.
+
+    Returns:
+        Values, shape of ``x``; 1/2 at 0 and ``inf`` at -1.
+
+    Numerics:
+        For :math:`-0.4 < x < 0.6` the series of the inverse hyperbolic tangent in :math:`s = x/(2 + x)`, in which
+        nothing cancels: a few ulp in the value and in all derivatives.
+    """
+    x = _as_float(x)
+    near = (x > -0.4) & (x < 0.6)
+    t, far = jnp.where(near, x, 0), jnp.where(near, 1, x)
+    g = 1 / (2 + t)
+    square = jnp.square(t * g)
+    tail = jnp.zeros_like(t)
+    for k in reversed(range(18)):  # s^2 < 1/16: what is left out is below 1e-17 up to the third derivative
+        tail = tail * square + 1 / (2 * k + 3)
+    return jnp.where(near, g - 2 * g * g * g * t * tail, (far - jnp.log(1 + far)) / far / far)
+
+
+_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400)
+
+
+def stirling_remainder(x: ArrayLike) -> jax.Array:
+    r"""What Stirling's formula leaves of the logarithm of the gamma function.
+
+    .. math::
+        r(x) = \log\Gamma(x) - (x - \tfrac12)\log x + x - \tfrac12\log 2\pi
+        = \frac{1}{12x} - \frac{1}{360x^3} + \dots
+
+    Args:
+        x: positive, any shape.
+
+    Returns:
+        Values, shape of ``x``; ``inf`` at 0 and 0 at ``inf``.
+
+    Numerics:
+        From 10 on the asymptotic series, a few ulp; below it the difference, with the *absolute* accuracy of
+        ``gammaln`` there (some 20 ulp of 1).
+
+    Reference: NIST Digital Library of Mathematical Functions, 5.11.1.
+    """
+    x = _as_float(x)
+    large = x >= 10
+    w, small = 1 / jnp.where(large, x, 10), jnp.where(large, 10, x)
+    square = w * w
+    series = jnp.zeros_like(w)
+    for coefficient in reversed(_STIRLING):
+        series = series * square + coefficient
+    difference = jax.scipy.special.gammaln(1 + small) - (small + 0.5) * jnp.log(small) + (small - _HALF_LOG_2PI)
+    return jnp.where(large, series * w, difference)
+
+
+def _as_float(x: ArrayLike) -> jax.Array:
+    """An array of floating dtype; a Python scalar stays weakly typed."""
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(x.dtype, float))
