@@ -1,0 +1,86 @@
+"""Distributions of other libraries, seen through the few attributes that such libraries share.
+
+Nothing is imported: an object counts as a distribution because it has ``log_prob``. numpyro's constraints carry
+``lower_bound`` and ``upper_bound`` and can be called on values; what is not understood is said so and never guessed.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from lossgeo import supports
+from lossgeo._pytree import is_tree_leaf, pytree, static
+from lossgeo.distributions.distribution import Distribution, Kink
+from lossgeo.distributions.laplace import Laplace
+
+
+@pytree
+class Opaque:
+    """A distribution that is not a pytree, held as a static value: its hyper-parameters are constants."""
+
+    value: Any = static()
+
+    @property
+    def support(self) -> Any:
+        """Support of the wrapped distribution."""
+        return self.value.support
+
+    def log_prob(self, y: ArrayLike) -> jax.Array:
+        """Log-density of the wrapped distribution."""
+        return self.value.log_prob(y)
+
+
+@pytree
+class ForeignSet(supports.Support):
+    """The set that another library's constraint describes; it can be checked but not used as coordinates."""
+
+    constraint: Any = static()
+
+    def contains(self, x: ArrayLike) -> jax.Array:
+        """See :meth:`lossgeo.supports.Support.contains`."""
+        return self.constraint(x)
+
+
+def as_tree(distribution: Any) -> Any:
+    """The distribution itself if it is a pytree, else wrapped so that it can sit in one.
+
+    A foreign Laplace, known by its name, ``loc`` and ``scale``, becomes ours, whose kink solvers see.
+    """
+    if type(distribution).__name__ == "Laplace" and not isinstance(distribution, Distribution):
+        return Laplace(distribution.loc, distribution.scale)
+    return Opaque(distribution) if is_tree_leaf(distribution) else distribution
+
+
+def support_of(distribution: Any) -> supports.Support:
+    """Support of a distribution as one of ours.
+
+    A distribution without a ``support`` (distrax) is taken to live on the real line: its log-density must then be
+    ``-inf`` or NaN outside its domain, which solvers treat as a step too far.
+    """
+    support = getattr(distribution, "support", supports.real)
+    if isinstance(support, supports.Support):
+        return support
+    if getattr(support, "is_discrete", False):
+        return ForeignSet(support)
+    low, high = getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
+    if low is not None and high is not None:
+        return supports.interval(low, high)
+    if low is not None and jnp.ndim(low) == 0 and low == 0:
+        return supports.positive
+    if "real" in type(support).__name__.lower():
+        return supports.real
+    return ForeignSet(support)
+
+
+def kink_of(distribution: Any) -> Kink | None:
+    """Kink of a distribution, if it is one of ours that has one."""
+    return distribution.kink if isinstance(distribution, Distribution) else None
+
+
+def event_ndim_of(distribution: Any) -> int:
+    """Number of event axes."""
+    if isinstance(distribution, Distribution):
+        return distribution.event_ndim
+    return len(getattr(distribution, "event_shape", ()))

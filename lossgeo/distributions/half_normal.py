@@ -1,0 +1,63 @@
+"""The half-normal distribution: a weak prior for a scale."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from lossgeo import supports
+from lossgeo._pytree import pytree
+from lossgeo.distributions.distribution import HALF_LOG_2PI, Distribution, promote, restrict, sample_shape
+
+_LOG_2 = 0.6931471805599453
+
+
+@pytree
+class HalfNormal(Distribution):
+    r"""Distribution of the absolute value of a normal variable with mean 0.
+
+    .. math:: \log p(y) = -\frac{y^2}{2\sigma^2} - \log\sigma + \tfrac12\log\frac{2}{\pi}, \qquad y > 0
+
+    A weak prior for a standard deviation: it lets the data say 0.
+
+    Args:
+        scale: standard deviation :math:`\sigma > 0` of the normal variable.
+
+    Numerics:
+        At 0, the edge of the support, ``log_prob`` is the limit from inside.
+    """
+
+    scale: ArrayLike = 1.0
+
+    @property
+    def support(self) -> supports.Support:
+        """The positive reals."""
+        return supports.positive
+
+    def log_prob(self, y: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.log_prob`."""
+        y, scale = promote(y, self.scale)
+        inside = (y >= 0) & (y < jnp.inf)
+        z = jnp.where(inside, y, 0) / scale
+        return restrict(-0.5 * z * z - jnp.log(scale) + (_LOG_2 - HALF_LOG_2PI), inside, y)
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
+        """See :meth:`Distribution.sample`."""
+        dtype = jnp.result_type(self.scale, float)
+        draw, scale = promote(jax.random.normal(key, sample_shape(self, shape), dtype), self.scale)
+        return scale * jnp.abs(draw)
+
+    @property
+    def mean(self) -> jax.Array:
+        r""":math:`\sigma\sqrt{2/\pi}`."""
+        return jnp.asarray(self.scale) * math.sqrt(2 / math.pi)
+
+    @property
+    def variance(self) -> jax.Array:
+        r""":math:`\sigma^2(1 - 2/\pi)`."""
+        return jnp.square(self.scale) * (1 - 2 / math.pi)
+
+    def entropy(self) -> jax.Array:
+        r""":math:`\tfrac12\log\tfrac12\pi e\sigma^2`."""
+        return jnp.log(self.scale) + (HALF_LOG_2PI + 0.5 - _LOG_2)

@@ -1,0 +1,209 @@
+"""What one family promises and no other: limits, kinks, extremes, errors."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from lossgeo import distributions as dist
+from lossgeo import supports
+
+
+def test_laplace_has_gradient_zero_at_its_kink():
+    prior = dist.Laplace(0.5, 0.1)
+    assert jax.grad(prior.log_prob)(0.5) == 0.0
+    assert jax.grad(lambda loc: dist.Laplace(loc, 0.1).log_prob(0.5))(0.5) == 0.0
+    kink = prior.kink
+    assert (kink.center, kink.strength) == (0.5, 10.0)
+    jump = jax.grad(prior.log_prob)(0.5 - 1e-9) - jax.grad(prior.log_prob)(0.5 + 1e-9)
+    np.testing.assert_allclose(kink.strength, 0.5 * jump, rtol=1e-15)
+    assert dist.Normal().kink is None
+    strengths = jax.vmap(lambda d: d.kink.strength)(dist.Laplace(jnp.zeros(2), jnp.array([1.0, 4.0])))
+    np.testing.assert_array_equal(strengths, [1.0, 0.25])
+
+
+def test_student_t_agrees_with_scipy_for_all_df():
+    """On both sides of df = 20, where the log-gamma ratio changes its form, and of z^2 = df / 2, where log1p does."""
+    df, y = np.array([0.3, 1.0, 4.0, 18.9, 19.1, 20.0, 25.0, 300.0]), np.array([0.0, 0.5, 1.5, 3.0, 3.5, 50.0])
+    log_prob = jax.jit(jax.vmap(jax.vmap(lambda d, v: dist.StudentT(d).log_prob(v), (None, 0)), (0, None)))
+    # scipy subtracts log-gammas of size up to 600
+    np.testing.assert_allclose(log_prob(df, y), scipy.stats.t(df[:, None]).logpdf(y), rtol=2e-13)
+    entropy = jax.jit(lambda d: dist.StudentT(d).entropy())(df)
+    np.testing.assert_allclose(entropy, scipy.stats.t(df).entropy(), rtol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_student_t_tends_to_the_normal(dtype):
+    y = jnp.array([-30.0, -1.0, 0.0, 1e-3, 2.0, 25.0], dtype)
+    eps = jnp.finfo(dtype).eps
+    normal = scipy.stats.norm.logpdf(np.asarray(y, float))
+    at = jax.jit(lambda df: dist.StudentT(df).log_prob(y))
+    y4 = np.asarray(y, float) ** 4 - 2 * np.asarray(y, float) ** 2 - 1
+    for df in (1e4, 1e6, 1e10, 1e30, math.inf):
+        # log t = log normal + (y^4 - 2 y^2 - 1) / (4 df) + O(y^6 / df^2)
+        log_prob = at(jnp.asarray(df, dtype))
+        assert log_prob.dtype == dtype
+        gap = np.abs(np.asarray(log_prob, float) - normal - y4 / (4 * df))
+        assert np.all(gap <= 6 * eps * (1 + np.abs(normal)) + np.abs(y4) ** 1.5 / df**2)
+    score = jax.jit(jax.vmap(jax.grad(lambda df, v: dist.StudentT(df).log_prob(v)), (None, 0)))
+    df = jnp.asarray(1e4, dtype)
+    exact = -(y4 / 4) / 1e8
+    # The next term is smaller by y^2 / df = 0.09 at 30, by 1e-3 at 3 and less; the rest is rounding.
+    np.testing.assert_allclose(score(df, y)[1:5], exact[1:5], rtol=2e-3)
+    np.testing.assert_array_equal(score(jnp.asarray(jnp.inf, dtype), y), 0.0)
+    curvature = jax.jit(jax.vmap(jax.hessian(lambda v: dist.StudentT(jnp.inf).log_prob(v))))(y)
+    np.testing.assert_allclose(curvature, -1.0, rtol=eps)
+    np.testing.assert_allclose(
+        dist.StudentT(jnp.asarray(1e30, dtype)).entropy(), 0.5 * math.log(2 * math.pi * math.e), rtol=eps
+    )
+    np.testing.assert_allclose(dist.StudentT(jnp.asarray(jnp.inf, dtype), 0.0, 2.0).variance, 4.0, rtol=eps)
+
+
+def test_student_t_far_out_and_near_zero_df():
+    """The square of a residual may overflow; exact: log t = const - (df + 1) log|y| + (df + 1)/2 log df."""
+    log_prob = jax.jit(lambda df, y: dist.StudentT(df).log_prob(y))
+    for df in (0.01, 1.0, 4.0):
+        tail = scipy.stats.t(df).logpdf(1e8)
+        np.testing.assert_allclose(log_prob(df, 1e200), tail - (df + 1) * 192 * math.log(10), rtol=1e-14)
+        value = log_prob(jnp.float32(df), jnp.float32(1e30))
+        np.testing.assert_allclose(value, tail - (df + 1) * 22 * math.log(10), rtol=5e-7)
+    np.testing.assert_allclose(jax.jit(jax.grad(dist.StudentT(3.0).log_prob))(1e200), -4e-200, rtol=1e-14)
+    assert dist.StudentT(3.0).log_prob(jnp.inf) == -jnp.inf
+    gradients = jax.jit(jax.grad(lambda d: d.log_prob(jnp.inf)))(dist.StudentT(3.0, 0.0, 1.0))
+    np.testing.assert_array_equal(jax.tree.leaves(gradients), [0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(dist.StudentT(jnp.array([1.0, 1.5, 2.0])).variance, [jnp.nan, jnp.inf, jnp.inf])
+    np.testing.assert_array_equal(dist.StudentT(jnp.array([1.0, 1.5])).mean, [jnp.nan, 0.0])
+    assert jnp.all(jnp.isfinite(dist.StudentT(jnp.inf).sample(jax.random.key(0), (100,))))
+
+
+def test_bernoulli_logits_are_exact_in_both_tails():
+    z = np.array([-80.0, -20.0, -1.0, 0.0, 3.0, 20.0, 80.0], np.float32)
+    long = z.astype(np.longdouble)
+    for y, sign in ((0, -1), (1, 1)):
+        exact = -(np.maximum(-sign * long, 0) + np.log1p(np.exp(-np.abs(long))))
+        np.testing.assert_allclose(dist.Bernoulli(logits=z).log_prob(y), exact.astype(float), rtol=4e-7)
+        slope = jax.vmap(jax.grad(lambda v, y=y: dist.Bernoulli(logits=v).log_prob(y)))(z)
+        np.testing.assert_allclose(slope, (sign / (1 + np.exp(sign * long))).astype(float), rtol=6e-7)
+    ends = dist.Bernoulli(logits=jnp.array([-jnp.inf, jnp.inf]))
+    np.testing.assert_array_equal(ends.log_prob(jnp.array([0, 1])), [0.0, 0.0])
+    np.testing.assert_array_equal(ends.log_prob(jnp.array([1, 0])), [-jnp.inf, -jnp.inf])
+    np.testing.assert_array_equal(ends.entropy(), [0.0, 0.0])
+    np.testing.assert_allclose(
+        dist.Bernoulli(logits=40.0).variance, math.exp(-40) / (1 + math.exp(-40)) ** 2, rtol=1e-15
+    )
+
+
+def test_probabilities_and_rates_at_their_ends():
+    log_prob = lambda p, y: dist.Bernoulli(p).log_prob(y)  # noqa: E731
+    assert log_prob(0.0, 0) == 0.0 and log_prob(1.0, 1) == 0.0
+    assert log_prob(0.0, 1) == -jnp.inf and log_prob(1.0, 0) == -jnp.inf
+    assert jax.grad(log_prob)(0.0, 0) == -1.0 and jax.grad(log_prob)(1.0, 1) == 1.0
+    assert jax.grad(jax.grad(log_prob))(0.0, 0) == -1.0
+    np.testing.assert_array_equal(dist.Bernoulli(jnp.array([0.0, 1.0])).entropy(), [0.0, 0.0])
+    rate = lambda r, y: dist.Poisson(r).log_prob(y)  # noqa: E731
+    assert rate(0.0, 0) == 0.0 and rate(0.0, 1) == -jnp.inf and jax.grad(rate)(0.0, 0) == -1.0
+    log_rate = lambda r, y: dist.Poisson(log_rate=r).log_prob(y)  # noqa: E731
+    assert log_rate(-jnp.inf, 0) == 0.0 and log_rate(-jnp.inf, 3) == -jnp.inf
+    assert jax.grad(log_rate)(-jnp.inf, 0) == 0.0
+    classes = dist.Categorical(jnp.array([0.0, 0.25, 0.75]))
+    np.testing.assert_array_equal(classes.log_prob(jnp.array([0, 1])), [-jnp.inf, math.log(0.25)])
+    masked = dist.Categorical(logits=jnp.array([-jnp.inf, 0.0, math.log(3.0)]))
+    np.testing.assert_allclose(masked.entropy(), classes.entropy(), rtol=1e-15)
+    assert jnp.all(jnp.isfinite(jax.grad(lambda z: dist.Categorical(logits=z).log_prob(1))(masked.logits)))
+    assert jnp.all(jnp.isfinite(jax.grad(lambda z: dist.Categorical(logits=z).entropy())(masked.logits)))
+
+
+def test_gamma_and_half_normal_at_zero_take_the_limit():
+    at_zero = lambda a, b, y: dist.Gamma(a, b).log_prob(y)  # noqa: E731
+    assert at_zero(1.0, 3.0, 0.0) == math.log(3.0)
+    assert at_zero(1.5, 3.0, 0.0) == -jnp.inf
+    assert at_zero(0.5, 3.0, 0.0) == jnp.inf
+    slope = jax.grad(at_zero, (1, 2))(1.0, 3.0, 0.0)
+    np.testing.assert_allclose(slope, (1 / 3, -3.0), rtol=1e-15)
+    gradient = jax.jit(jax.grad(at_zero, (0, 1, 2)))
+    for a in (0.5, 1.0, 1.5):
+        assert np.all(np.isfinite(gradient(a, 3.0, 0.0)))
+    half = dist.HalfNormal(2.0)
+    np.testing.assert_allclose(half.log_prob(0.0), 0.5 * math.log(2 / math.pi) - math.log(2), rtol=1e-15)
+    assert jax.grad(half.log_prob)(0.0) == 0.0
+
+
+def test_gamma_entropy_does_not_cancel():
+    np.testing.assert_allclose(
+        dist.Gamma(1e10, 1.0).entropy(), 0.5 * math.log(2 * math.pi * math.e * 1e10) - 1 / 3e10, rtol=1e-15
+    )
+
+
+def test_poisson_mass_through_the_logarithm_of_the_rate():
+    y = jnp.array([0, 3, 10])
+    log_rate = jnp.array([-100.0, 0.5, 2.0])
+    exact = scipy.stats.poisson(np.exp(log_rate)).logpmf(y)
+    np.testing.assert_allclose(dist.Poisson(log_rate=log_rate).log_prob(y), exact, rtol=1e-14)
+    hessian = jax.grad(jax.grad(lambda r: dist.Poisson(log_rate=r).log_prob(3)))(0.5)
+    np.testing.assert_allclose(hessian, -math.exp(0.5), rtol=1e-15)
+
+
+def test_flat_is_zero_on_its_support_and_improper():
+    y = jnp.array([-1.0, 0.0, 2.0], jnp.float32)
+    np.testing.assert_array_equal(dist.Flat().log_prob(y), [0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(dist.Flat(supports.positive).log_prob(y), [-jnp.inf, -jnp.inf, 0.0])
+    assert dist.Flat().log_prob(y).dtype == jnp.float32
+    assert jnp.isnan(dist.Flat(supports.positive).log_prob(jnp.nan))
+    np.testing.assert_array_equal(jax.vmap(jax.grad(dist.Flat(supports.positive).log_prob))(y), [0.0, 0.0, 0.0])
+    bounded = dist.Flat(supports.interval(jnp.zeros(3), 1.0))
+    assert bounded.batch_shape == () and len(jax.tree.leaves(bounded)) == 2 and not jax.tree.leaves(dist.Flat())
+    for use in (lambda d: d.mean, lambda d: d.variance, lambda d: d.entropy(), lambda d: d.sample(jax.random.key(0))):
+        with pytest.raises(ValueError, match="improper"):
+            use(dist.Flat())
+
+
+def test_fixed_is_a_point_mass():
+    held = dist.Fixed(jnp.array([1.0, 2.0]))
+    np.testing.assert_array_equal(held.log_prob(jnp.array([1.0, 2.5])), [0.0, -jnp.inf])
+    np.testing.assert_array_equal(held.sample(jax.random.key(0), (3,)), [[1.0, 2.0]] * 3)
+    np.testing.assert_array_equal(held.mean, [1.0, 2.0])
+    np.testing.assert_array_equal(held.variance, [0.0, 0.0])
+    np.testing.assert_array_equal(held.entropy(), [0.0, 0.0])
+    assert isinstance(held.support, supports.Point)
+    assert jax.grad(dist.Fixed(1.0).log_prob)(3.0) == 0.0
+    assert dist.Fixed(1).log_prob(jnp.float32(1)).dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("family", "first", "second"),
+    [(dist.Bernoulli, "probs", "logits"), (dist.Categorical, "probs", "logits"), (dist.Poisson, "rate", "log_rate")],
+)
+def test_exactly_one_of_two_parameters(family, first, second):
+    values = {first: jnp.array([0.5, 0.5]), second: jnp.array([0.0, 0.0])}
+    for given, found in (({}, "neither"), (values, "both")):
+        distribution = family(**given)  # nothing is checked on construction
+        for use in (
+            lambda d: d.log_prob(1),
+            lambda d: d.mean,
+            lambda d: d.variance,
+            lambda d: d.sample(jax.random.key(0)),
+        ):
+            with pytest.raises(ValueError, match=f"exactly one of {first} and {second}; it was given {found}"):
+                use(distribution)
+    with pytest.raises(TypeError):
+        family(None, values[second])
+
+
+def test_categorical_needs_an_axis_of_classes():
+    with pytest.raises(ValueError, match="given a scalar"):
+        dist.Categorical(logits=0.0).log_prob(0)
+    rows = dist.Categorical(logits=np.zeros((3, 4)))
+    assert rows.num_classes == 4 and rows.batch_shape == (3,)
+    np.testing.assert_allclose(rows.log_prob(np.array([0.0, 1.0, 3.0])), [-math.log(4)] * 3, rtol=1e-15)
+
+
+def test_foreign_distributions_are_recognized():
+    class Foreign:
+        def log_prob(self, y):
+            return -y
+
+    assert dist.is_distribution(Foreign()) and dist.is_distribution(dist.Normal())
+    assert not dist.is_distribution(Foreign) and not dist.is_distribution(1.0)
