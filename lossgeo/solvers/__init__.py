@@ -1,0 +1,27 @@
+"""Solvers: function in, minimiser and certificate out. Nothing here knows statistics.
+
+=====================  ============================================================================================
+``Newton``             smooth or kinked, up to a few hundred parameters: quadratic convergence, dense Hessian
+``LBFGS``              smooth, many parameters; polished by ``NewtonCG``
+``ProximalGradient``   kinked, many parameters; polished by ``NewtonCG`` on the face it found
+``NewtonCG``           the matrix-free form of ``Newton``
+``GradientTransform``  any optax transformation (an ``optax.GradientTransformation`` given as a solver becomes one)
+=====================  ============================================================================================
+
+Each is a frozen record of static settings, with the interface of :class:`Solver`. ``certify`` judges any point.
+"""
+
+from lossgeo.solvers.certificate import DENSE_LIMIT as DENSE_LIMIT
+from lossgeo.solvers.certificate import Certificate as Certificate
+from lossgeo.solvers.certificate import certify as certify
+from lossgeo.solvers.gradient_transform import GradientTransform as GradientTransform
+from lossgeo.solvers.lbfgs import LBFGS as LBFGS
+from lossgeo.solvers.loop import Solver as Solver
+from lossgeo.solvers.loop import run as run
+from lossgeo.solvers.newton import Newton as Newton
+from lossgeo.solvers.newton_cg import NewtonCG as NewtonCG
+from lossgeo.solvers.problem import FlatProblem as FlatProblem
+from lossgeo.solvers.problem import Problem as Problem
+from lossgeo.solvers.proximal_gradient import ProximalGradient as ProximalGradient
+from lossgeo.solvers.status import RUNNING as RUNNING
+from lossgeo.solvers.status import Status as Status

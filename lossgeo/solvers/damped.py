@@ -1,0 +1,150 @@
+"""The damped Newton iteration, whatever way the curvature is held and the linear systems are solved."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lossgeo.solvers.problem import Faces, FlatProblem, Problem
+from lossgeo.solvers.status import RUNNING, Status
+
+
+class DampedState(NamedTuple):
+    """State of a damped Newton iteration."""
+
+    z: jax.Array
+    value: jax.Array
+    grad: jax.Array
+    curvature: jax.Array
+    direction: jax.Array
+    damping: jax.Array
+    edm: jax.Array
+    previous_edm: jax.Array
+    num_steps: jax.Array
+    status: jax.Array
+
+
+class Direction(NamedTuple):
+    """A Newton direction."""
+
+    step: jax.Array
+    edm: jax.Array  # minus half the slope along the step
+    damping: jax.Array  # the damping that made the matrix positive definite
+    singular: jax.Array  # whether it had to be raised for that
+
+
+class Damped:
+    r"""Newton's method with adaptive damping, on the face of the kinks.
+
+    The step solves :math:`(H + \mu D^{-2})\,s = -g` with an equilibrating scale :math:`D`, so that units of the
+    parameters cancel. :math:`\mu` is 0 while the quadratic model predicts well (quadratic convergence), grows when it
+    does not or when the matrix is not positive definite, and shrinks again.
+
+    With kinks :math:`\lambda_j|u_j - c_j|`, coordinates on a kink that is optimal to stay on are held, the others
+    move, and one that crosses is put on its kink exactly. As :math:`\mu` grows the step becomes a scaled
+    proximal-gradient step.
+
+    Below the rounding error of the objective, progress is measured by the trapezoidal rule on the gradient, which
+    does not cancel: the last digits of the parameters are as good as the gradient's.
+
+    Ends when the expected decrease is below ``tol`` and no longer improves, so a fit is as good as the arithmetic.
+
+    References: Nielsen (1999), IMM-REP-1999-05 (damping); Andrew and Gao (2007), ICML (orthant-wise steps).
+    """
+
+    max_damping = 1e12
+
+    def blank(self, z: jax.Array) -> jax.Array:
+        """An array of the shape of :meth:`curvature`."""
+        raise NotImplementedError
+
+    def curvature(self, flat: FlatProblem, z: jax.Array) -> jax.Array:
+        """What is kept of the Hessian at ``z``."""
+        raise NotImplementedError
+
+    def quadratic(self, flat: FlatProblem, z: jax.Array, curvature: jax.Array, v: jax.Array) -> jax.Array:
+        r""":math:`v^\top H v` at ``z``."""
+        raise NotImplementedError
+
+    def direction(
+        self, flat: FlatProblem, z: jax.Array, curvature: jax.Array, faces: Faces, damping: jax.Array
+    ) -> Direction:
+        """Solve for the step on the free coordinates."""
+        raise NotImplementedError
+
+    def init(self, problem: Problem, tol: jax.Array) -> DampedState:
+        """See :class:`lossgeo.solvers.Solver`.
+
+        The start is evaluated by the first pass of the loop, a step of length 0 that is number -1: the objective and
+        its derivatives are compiled once.
+        """
+        z = FlatProblem(problem).z0
+        zero = jnp.zeros((), z.dtype)
+        infinity = zero + jnp.inf
+        status = jnp.asarray(RUNNING, jnp.int32)
+        nothing = jnp.zeros_like(z)
+        return DampedState(
+            z, infinity, nothing, self.blank(z), nothing, zero, infinity, infinity, jnp.asarray(-1), status
+        )
+
+    def step(self, problem: Problem, state: DampedState, tol: jax.Array) -> DampedState:
+        """See :class:`lossgeo.solvers.Solver`."""
+        flat = FlatProblem(problem)
+        faces = flat.faces(state.z, state.grad)
+        z = flat.project(state.z + state.direction, faces)
+        value, grad = flat.value_and_grad(z)
+        ratio = self._agreement(flat, state, faces, z, value, grad)
+        first = state.num_steps < 0
+        finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(grad))
+        accept = finite & (first | (ratio > 1e-4))
+
+        shrunk = jnp.where(state.damping > 1e-4, 0.1 * state.damping, 0.0)
+        grown = jnp.maximum(4.0 * state.damping, 1e-3)
+        kept = jnp.where(ratio > 0.75, shrunk, jnp.where(ratio < 0.25, grown, state.damping))
+        damping = jnp.where(accept, kept, jnp.maximum(10.0 * state.damping, 1e-2))
+        damping = jnp.where(first, 0.0, damping)
+
+        z, value, grad, curvature = jax.lax.cond(
+            accept,
+            lambda: (z, value, grad, self.curvature(flat, z)),
+            lambda: (state.z, state.value, state.grad, state.curvature),
+        )
+        found = self.direction(flat, z, curvature, flat.faces(z, grad), damping)
+
+        previous = jnp.where(accept & ~first, state.edm, state.previous_edm)
+        undamped = (found.damping == 0) | found.singular
+        settled = (found.edm <= jnp.finfo(z.dtype).eps ** 1.5) | (found.edm > 0.1 * previous)
+        converged = accept & undamped & (found.edm <= tol) & settled
+        # A rejected step at a point that meets the tolerance is rounding error: there is nothing left to gain.
+        exhausted = ~accept & (state.edm <= tol) & ((state.damping == 0) | found.singular)
+        stalled = found.damping > self.max_damping
+        status = jnp.where(converged | exhausted, Status.CONVERGED, jnp.where(stalled, Status.STALLED, RUNNING))
+        status = jnp.where(first & ~finite, Status.NOT_FINITE, status)
+        return DampedState(
+            z,
+            value,
+            grad,
+            curvature,
+            found.step,
+            found.damping,
+            found.edm,
+            previous,
+            state.num_steps + 1,
+            status.astype(jnp.int32),
+        )
+
+    def params(self, problem: Problem, state: DampedState) -> Any:
+        """See :class:`lossgeo.solvers.Solver`."""
+        return FlatProblem(problem).unravel(state.z)
+
+    def _agreement(
+        self, flat: FlatProblem, state: DampedState, faces: Faces, z: jax.Array, value: jax.Array, grad: jax.Array
+    ) -> jax.Array:
+        """Decrease that was obtained over the decrease that the quadratic model predicts; negative to reject."""
+        delta = z - state.z
+        predicted = -(faces.gradient @ delta + 0.5 * self.quadratic(flat, state.z, state.curvature, delta))
+        noise = 64.0 * jnp.finfo(z.dtype).eps * (jnp.abs(value) + jnp.abs(state.value))
+        trapezoid = -0.5 * delta @ (faces.gradient + flat.one_sided_gradient(z, grad, faces))
+        actual = jnp.where(predicted > noise, state.value - value, trapezoid)
+        sane = (predicted > 0) & (value - state.value <= noise)
+        return jnp.where(sane, actual / jnp.where(predicted > 0, predicted, 1.0), -1.0)

@@ -1,0 +1,104 @@
+r"""What a solver is given: minimise :math:`f(u)` over a pytree :math:`u` of real arrays.
+
+The function may have *kinks*: it is smooth but for terms :math:`\lambda_j |u_j - c_j|`, whose centers and strengths
+are told by a second function. ``f`` itself includes these terms, with derivative 0 at the kink.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from lossgeo import linalg
+from lossgeo._pytree import pytree, static
+
+
+@pytree
+class Problem:
+    """A function to minimise and the point to start from.
+
+    Args:
+        fun: ``fun(u, args) -> ()``; a module-level function, so that a second call is not traced again.
+        kinks: ``kinks(u, args) -> (center, strength)``, two trees like ``u``, or ``None`` for a smooth function.
+        args: everything the functions depend on besides ``u``: data, hyper-parameters.
+        init: start, a tree of floating arrays.
+    """
+
+    fun: Callable[[Any, Any], jax.Array] = static()
+    kinks: Callable[[Any, Any], tuple[Any, Any]] | None = static()
+    args: Any
+    init: Any
+
+
+class Faces(NamedTuple):
+    """A point's position relative to the kinks.
+
+    ``gradient`` is the element of least norm of the subdifferential; ``free`` marks the coordinates that may move;
+    ``sign`` is the side of the kink on which each may move (0 where there is none).
+    """
+
+    gradient: jax.Array
+    free: jax.Array
+    sign: jax.Array
+    center: jax.Array
+    strength: jax.Array
+
+
+class FlatProblem:
+    """A problem seen as a function of one vector; lives inside a trace only."""
+
+    def __init__(self, problem: Problem):
+        """Flatten the start of ``problem``."""
+        self.z0, self.unravel = ravel_pytree(problem.init)
+        self._problem = problem
+        self.smooth = problem.kinks is None
+
+    def value(self, z: jax.Array) -> jax.Array:
+        """The function at ``z``."""
+        return self._problem.fun(self.unravel(z), self._problem.args)
+
+    def value_and_grad(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The function and its gradient (of the smooth part only, at a kink)."""
+        return jax.value_and_grad(self.value)(z)
+
+    def hessian(self, z: jax.Array) -> jax.Array:
+        """Hessian, shape ``(p, p)``."""
+        return linalg.hessian(self.value, z)
+
+    def hvp(self, z: jax.Array, v: jax.Array) -> jax.Array:
+        """Hessian-vector product."""
+        return linalg.hvp(self.value, z, v)
+
+    def faces(self, z: jax.Array, grad: jax.Array) -> Faces:
+        r"""Pseudo-gradient and free coordinates at ``z``.
+
+        Off a kink the pseudo-gradient is the gradient. On it, with :math:`g` the gradient of the smooth part, it is
+        :math:`\mathrm{sign}(g)\max(|g| - \lambda, 0)`: zero exactly when staying on the kink is optimal.
+        """
+        if self._problem.kinks is None:
+            zero = jnp.zeros_like(z)
+            return Faces(grad, jnp.ones_like(z, dtype=bool), zero, zero, zero)
+        center, strength = (ravel_pytree(t)[0] for t in self._problem.kinks(self.unravel(z), self._problem.args))
+        kinked = strength > 0
+        at_kink = kinked & (z == center)
+        rounding = 8.0 * jnp.finfo(z.dtype).eps * (strength + jnp.abs(grad))
+        excess = jnp.abs(grad) - strength
+        leaves = at_kink & (excess > rounding)
+        pseudo = jnp.where(at_kink, jnp.where(leaves, jnp.sign(grad) * excess, 0.0), grad)
+        sign = jnp.where(leaves, -jnp.sign(grad), jnp.sign(z - center))
+        return Faces(pseudo, ~at_kink | leaves, jnp.where(kinked, sign, 0.0), center, strength)
+
+    def project(self, z: jax.Array, faces: Faces) -> jax.Array:
+        """Put every coordinate that crossed to the other side of its kink onto the kink, exactly."""
+        if self.smooth:
+            return z
+        crossed = (faces.sign != 0) & ((z - faces.center) * faces.sign <= 0)
+        return jnp.where(crossed, faces.center, z)
+
+    def one_sided_gradient(self, z: jax.Array, grad: jax.Array, faces: Faces) -> jax.Array:
+        """Gradient at ``z`` seen from the side of the kinks on which ``faces`` lies."""
+        if self.smooth:
+            return grad
+        return grad + jnp.where(z == faces.center, faces.strength * faces.sign, 0.0)
