@@ -1,0 +1,158 @@
+"""Priors: log-densities of parameters, declared as a tree of distributions, as a function, or not at all."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lossgeo import supports
+from lossgeo._pytree import as_function, broadcast_prefix, path_name, pytree
+from lossgeo.distributions import Fixed, Flat, is_distribution
+from lossgeo.distributions.foreign import as_tree, event_ndim_of, kink_of, support_of
+
+__all__ = ["Entry", "FunctionPrior", "Prior", "TreePrior", "prior"]
+
+
+class Entry(NamedTuple):
+    """A parameter leaf and the distribution that covers it."""
+
+    name: str
+    leaf: jax.Array
+    distribution: Any
+
+
+class Prior:
+    """The contract of a prior."""
+
+    def log_prior(self, params: Any) -> jax.Array:
+        """Log-density of the parameters in nats, shape ``()``; up to a constant where a part is flat."""
+        raise NotImplementedError
+
+    def entries(self, params: Any) -> list[Entry] | None:
+        """Leaves of ``params`` with their distributions, in tree order; ``None`` for a bare log-density."""
+        raise NotImplementedError
+
+    def supports(self, params: Any) -> list[supports.Support]:
+        """Support of each leaf of ``params``."""
+        entries = self.entries(params)
+        if entries is None:
+            return [supports.real for _ in jax.tree.leaves(params)]
+        return [_leaf_support(entry) for entry in entries]
+
+    def kinks(self, params: Any) -> list[tuple[jax.Array, jax.Array]] | None:
+        """Center and strength of the kink of each leaf (strength 0 for none); ``None`` where all leaves are smooth."""
+        entries = self.entries(params)
+        if entries is None:
+            return None
+        found = [kink_of(entry.distribution) for entry in entries]
+        if all(kink is None for kink in found):
+            return None
+
+        def spread(value: Any, leaf: jax.Array) -> jax.Array:
+            return jnp.broadcast_to(jnp.asarray(value, dtype=jnp.result_type(leaf)), jnp.shape(leaf))
+
+        return [
+            (spread(0.0, e.leaf), spread(0.0, e.leaf))
+            if kink is None
+            else (spread(kink.center, e.leaf), spread(kink.strength, e.leaf))
+            for kink, e in zip(found, entries, strict=True)
+        ]
+
+
+@pytree
+class TreePrior(Prior):
+    """A pytree prefix of distributions over the parameters, independent between leaves; ``None`` is flat."""
+
+    tree: Any
+
+    def entries(self, params: Any) -> list[Entry]:
+        """See :meth:`Prior.entries`."""
+        matched = broadcast_prefix(self.tree, params, is_distribution, what="the prior", default=Flat())
+        leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+        return [Entry(path_name(path), leaf, d) for (path, leaf), d in zip(leaves, matched, strict=True)]
+
+    def log_prior(self, params: Any) -> jax.Array:
+        """Sum of the log-densities of all leaves."""
+        total = jnp.zeros((), dtype=jnp.result_type(float, *jax.tree.leaves(params)))
+        for entry in self.entries(params):
+            terms = entry.distribution.log_prob(entry.leaf)
+            shape, event_ndim = jnp.shape(entry.leaf), event_ndim_of(entry.distribution)
+            if jnp.shape(terms) != shape[: len(shape) - event_ndim]:
+                raise ValueError(
+                    f"the prior of {entry.name!r} is a {type(entry.distribution).__name__} whose log-density has "
+                    f"shape {jnp.shape(terms)}, but the parameter has shape {shape}. Hyper-parameters must be scalars "
+                    "or have the shape of the parameter."
+                )
+            total = total + jnp.sum(terms)
+        return total
+
+
+@pytree
+class FunctionPrior(Prior):
+    """A function of the parameters that returns a prefix of distributions (a hierarchy) or a log-density."""
+
+    fn: Any
+
+    def _evaluate(self, params: Any) -> Any:
+        found = self.fn(params)
+        leaves = jax.tree.leaves(found, is_leaf=is_distribution)
+        if leaves and all(is_distribution(leaf) for leaf in leaves):
+            return TreePrior(jax.tree.map(as_tree, found, is_leaf=is_distribution))
+        if len(leaves) != 1 or leaves[0] is not found or jnp.ndim(found) != 0:
+            shapes = [type(leaf).__name__ if is_distribution(leaf) else jnp.shape(leaf) for leaf in leaves]
+            raise ValueError(
+                "a prior function must return distributions in the shape of the parameters, or one log-density of "
+                f"shape (), but returned leaves {shapes}. Sum the log-densities."
+            )
+        return jnp.asarray(found)
+
+    def entries(self, params: Any) -> list[Entry] | None:
+        """See :meth:`Prior.entries`."""
+        found = self._evaluate(params)
+        return found.entries(params) if isinstance(found, TreePrior) else None
+
+    def log_prior(self, params: Any) -> jax.Array:
+        """See :meth:`Prior.log_prior`."""
+        found = self._evaluate(params)
+        return found.log_prior(params) if isinstance(found, TreePrior) else found
+
+
+def prior(declared: Any | Callable[[Any], Any] | None) -> Prior:
+    """Prior from any of the forms in which it may be declared.
+
+    Args:
+        declared: a distribution for all parameters, a pytree prefix of distributions (``None`` within is flat), a
+            function ``params -> prefix`` or ``params -> ()``, or ``None`` for the flat prior.
+
+    Raises:
+        TypeError: something else, named.
+    """
+    if isinstance(declared, Prior):
+        return declared
+    if declared is None:
+        return TreePrior(Flat())
+    if callable(declared) and not is_distribution(declared):
+        return FunctionPrior(as_function(declared))
+    leaves, _ = jax.tree_util.tree_flatten_with_path(declared, is_leaf=is_distribution)
+    wrong = [(path_name(path), leaf) for path, leaf in leaves if not is_distribution(leaf)]
+    if wrong:
+        name, value = wrong[0]
+        raise TypeError(
+            f"the prior of {name!r} must be a distribution, but is {value!r}. Use e.g. distributions.Normal(0.0, "
+            "1.0), distributions.Flat() for none, or distributions.Fixed(value) to hold the parameter."
+        )
+    return TreePrior(jax.tree.map(as_tree, declared, is_leaf=is_distribution))
+
+
+def _leaf_support(entry: Entry) -> supports.Support:
+    if isinstance(entry.distribution, Fixed):
+        value = jnp.asarray(entry.distribution.value, dtype=jnp.result_type(entry.leaf))
+        return supports.point(jnp.broadcast_to(value, jnp.shape(entry.leaf)))
+    support = support_of(entry.distribution)
+    if isinstance(support, supports.Discrete):
+        raise ValueError(
+            f"the prior of {entry.name!r} is the discrete distribution {type(entry.distribution).__name__}: a "
+            "discrete parameter cannot be optimised by its gradient. Sum it out of the likelihood (a mixture)."
+        )
+    return support
