@@ -1,0 +1,134 @@
+"""What a status means for this problem, in words: the parameter or direction, and what to do."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from lossgeo._pytree import path_name
+from lossgeo.solvers import Status
+from lossgeo.solving import Posed, Solution
+from lossgeo.supports import Real
+
+__all__ = ["coordinate_names", "describe"]
+
+
+def coordinate_names(tree: Any, sizes: list[int] | None = None) -> list[str]:
+    """Names of the entries of a raveled tree, ``coef[3]``; ``sizes`` where leaves have other numbers of coordinates."""
+    names: list[str] = []
+    for index, (path, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(tree)[0]):
+        shape = np.shape(leaf)
+        name = path_name(path) or "params"
+        if sizes is not None and sizes[index] != int(np.prod(shape)):
+            names += [f"{name}[{k}]" for k in range(sizes[index])]
+        elif shape:
+            names += [f"{name}[{', '.join(map(str, k))}]" for k in np.ndindex(*shape)]
+        else:
+            names.append(name)
+    return names
+
+
+def describe(posed: Posed, solution: Solution, tol: float) -> str:
+    """One sentence for a converged fit, two or three for any other: what is wrong, where, and what to do."""
+    status = Status(int(solution.status))
+    c = solution.certificate
+    sizes = [leaf.size for leaf in jax.eval_shape(posed.to_unconstrained, posed.template)]
+    names = coordinate_names(posed.template, sizes)
+    edm, steps = float(solution.edm), int(solution.num_steps)
+    left = f"{edm:.1e} nats are left ({np.sqrt(2 * max(edm, 0.0)):.1e} standard errors), tol is {tol:.1e}"
+    precision = ""
+    if np.dtype(c.edm.dtype) == np.float32:
+        precision = (
+            " The fit runs in float32, which limits it: jax.config.update('jax_enable_x64', True) lifts the limit."
+        )
+
+    if status == Status.CONVERGED:
+        return f"Converged in {steps} step{'' if steps == 1 else 's'}: {left}."
+    if status == Status.MAX_STEPS:
+        return (
+            f"Not converged: the budget of {steps} steps ran out; {left}. Raise max_steps, start closer, or let "
+            "solver='auto' choose."
+        )
+    if status == Status.INTERRUPTED:
+        return f"Interrupted after {steps} steps; {left}. The parameters are those reached."
+    if status == Status.STALLED:
+        return (
+            f"Not converged: no step decreases the objective any further after {steps} steps, but {left}. Either "
+            "rounding error dominates (rescale the data, use float64) or the objective is not smooth where it "
+            f"stands: a kink in the likelihood, a branch, a randomised function.{precision}"
+        )
+    if status == Status.NOT_FINITE:
+        return (
+            f"Not converged: the objective, its gradient or its Hessian is not finite after {steps} steps, at or near "
+            f"{_values(posed, solution)}. Look for an overflow, a logarithm of 0 or a square root at 0 in the "
+            "log-density."
+        )
+    if status == Status.NOT_POSITIVE_DEFINITE:
+        return (
+            f"A saddle, not a minimum: along {_direction(c.direction, names)} the curvature is negative (least "
+            f"eigenvalue {float(c.eigenvalue):.1e} of the equilibrated Hessian). Start elsewhere."
+        )
+    if status == Status.UNIDENTIFIED:
+        involved = np.asarray(c.null_weight) > 1e-6
+        return (
+            f"Not identified: the objective does not change along {_direction(c.direction, names)} (least eigenvalue "
+            f"{float(c.eigenvalue):.1e} of the equilibrated Hessian). {_list(names, involved)} cannot be told apart "
+            "by these data; the value of the objective is right, their estimates are one of many. Drop a parameter, "
+            "or give it a proper prior."
+        )
+    leading = _direction(c.step, names, oriented=True)
+    if status == Status.SEPARATED:
+        return (
+            f"The classes are separated: the likelihood rises without end along {leading}, so the maximum lies at "
+            "infinity and the numbers reached mean nothing. Give the coefficients a proper prior "
+            "(distributions.Normal, or Jeffreys for Firth's estimate)."
+        )
+    if status == Status.AT_BOUNDARY:
+        name = names[int(np.argmax(np.abs(np.asarray(c.step))))]
+        return (
+            f"{name} runs to the edge of its support ({_values(posed, solution, name)}): the optimum lies on the "
+            "boundary, where curvature says nothing about uncertainty. Hold it with distributions.Fixed, or give it "
+            "a prior that vanishes there."
+        )
+    return (
+        f"No finite optimum: the objective keeps decreasing along {leading}. Give the parameters a proper prior, or "
+        "check the sign of the log-density."
+    )
+
+
+def _direction(vector: Any, names: list[str], *, oriented: bool = False) -> str:
+    """A direction as a combination of names, largest first; its sign is kept where it is ``oriented``."""
+    v = np.nan_to_num(np.asarray(vector, dtype=float))
+    size = np.max(np.abs(v), initial=0.0)
+    if size == 0.0:
+        return "some direction"
+    v = v / np.linalg.norm(v)
+    order = [k for k in np.argsort(-np.abs(v), kind="stable") if abs(v[k]) > 0.05 * np.max(np.abs(v))]
+    if v[order[0]] < 0 and not oriented:
+        v = -v
+    if len(order) == 1:
+        return f"{'' if v[order[0]] > 0 else '-'}{names[order[0]]}"
+    terms = [f"{'+' if v[k] > 0 else '-'} {abs(v[k]):.2g} {names[k]}" for k in order[:6]]
+    return " ".join(terms).removeprefix("+ ") + (" + ..." if len(order) > 6 else "")
+
+
+def _list(names: list[str], mask: Any) -> str:
+    chosen = [name for name, m in zip(names, mask, strict=True) if m]
+    return ", ".join(chosen[:8]) + (f" and {len(chosen) - 8} more" if len(chosen) > 8 else "")
+
+
+def _values(posed: Posed, solution: Solution, only: str | None = None) -> str:
+    """Values of the constrained parameters, or of one: where an overflow shows first."""
+    leaves = jax.tree_util.tree_flatten_with_path(solution.params)[0]
+    parts = []
+    for (path, leaf), support in zip(leaves, posed.supports, strict=True):
+        name = path_name(path) or "params"
+        values = np.asarray(leaf)
+        if only is not None and only.split("[")[0] != name:
+            continue
+        if only is not None or not isinstance(support, Real) or not np.all(np.isfinite(values)):
+            parts.append(f"{name} = {np.array2string(values, precision=3, threshold=6)}")
+    if parts:
+        return ", ".join(parts)
+    size = max((float(np.max(np.abs(np.asarray(leaf)), initial=0.0)) for _, leaf in leaves), default=0.0)
+    return f"parameters of size {size:.1e}"
