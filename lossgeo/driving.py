@@ -1,0 +1,99 @@
+"""The host driver of long fits: pieces of the compiled loop, with progress, a callback, and Ctrl-C in between."""
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from lossgeo._pytree import pytree, static
+from lossgeo.objective import Objective
+from lossgeo.solvers import RUNNING
+from lossgeo.solving import Plan, Posed, Solution, advance, begin, finish, plan_for, pose
+from lossgeo.validation import Checks, check_values, raise_for
+
+__all__ = ["drive"]
+
+PIECE_SECONDS = 0.3
+"""Pieces grow until one takes about this long: often enough to see and to stop, rarely enough to cost nothing."""
+
+
+@pytree
+class Started:
+    """A fit about to run."""
+
+    posed: Posed
+    state: Any
+    checks: Checks
+    plan: Plan = static()
+
+
+def drive(
+    objective: Objective,
+    params: Any,
+    data: tuple[Any, ...],
+    weights: Any,
+    tol: float,
+    max_steps: int | None,
+    solver: Any,
+    callback: Callable[[int, float, float], None] | None,
+    callback_every: int,
+    progress: bool,
+) -> tuple[Posed, Solution]:
+    """Run the same compiled steps as the pure core, a piece at a time.
+
+    A ``KeyboardInterrupt``, from the keyboard or raised by the callback, ends the fit with what was reached.
+
+    Raises:
+        ValueError: the values of the input are faulty; before any iteration.
+    """
+    started = _start(objective, params, data, weights, tol, solver)
+    posed, state, plan = started.posed, started.state, started.plan
+    if not bool(started.checks.passed):
+        raise_for(started.checks, posed)
+    budget = plan.solver.max_steps if max_steps is None else max_steps
+    piece, done, interrupted = callback_every, 0, False
+    try:
+        while done < budget and int(state.status) == RUNNING:
+            begun = time.perf_counter()
+            state = jax.block_until_ready(_advance(posed, state, tol, min(done + piece, budget), plan))
+            done = int(state.num_steps)
+            if callback is not None:
+                callback(done, float(state.value), float(state.edm))
+            elif time.perf_counter() - begun < PIECE_SECONDS:
+                piece *= 2
+            if progress:
+                _show(plan, done, budget, state)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        if progress:
+            sys.stderr.write("\n")
+    return posed, _finish(posed, state, tol, interrupted, plan)
+
+
+def _show(plan: Plan, done: int, budget: int, state: Any) -> None:
+    sys.stderr.write(
+        f"\r{plan.solver.name}: step {done}/{budget}, objective {float(state.value):.8g} nats, EDM "
+        f"{float(state.edm):.1e} nats   "
+    )
+    sys.stderr.flush()
+
+
+@functools.partial(jax.jit, static_argnames="solver")
+def _start(objective: Objective, params: Any, data: tuple[Any, ...], weights: Any, tol: Any, solver: Any) -> Started:
+    posed = pose(objective, params, data, weights)
+    plan = plan_for(posed, solver)
+    return Started(posed, begin(posed, plan, tol), check_values(posed), plan)
+
+
+@functools.partial(jax.jit, static_argnames="plan")
+def _advance(posed: Posed, state: Any, tol: Any, until: Any, plan: Plan) -> Any:
+    return advance(posed, plan, state, tol, until)
+
+
+@functools.partial(jax.jit, static_argnames="plan")
+def _finish(posed: Posed, state: Any, tol: Any, interrupted: Any, plan: Plan) -> Solution:
+    return finish(posed, plan, state, tol, interrupted)

@@ -1,0 +1,232 @@
+"""The host shell: ``fit`` validates, solves, explains what happened, and bundles everything that inference needs."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lossgeo import inference
+from lossgeo.driving import drive
+from lossgeo.inference.covariance import CovarianceKind
+from lossgeo.messages import describe
+from lossgeo.objective import Objective
+from lossgeo.solvers import DENSE_LIMIT, Newton, Status
+from lossgeo.solving import Plan, Posed, Solution, conclude, default_tol, minimize, pose
+from lossgeo.validation import Checks, check_values, prepare, raise_for, raise_for_start
+
+__all__ = ["Fit", "FitError", "fit"]
+
+
+class FitError(RuntimeError):
+    """A fit that did not converge. ``fit`` holds the :class:`Fit` with everything that was reached."""
+
+    def __init__(self, fit: "Fit"):
+        super().__init__(
+            f"{fit.status.name}: {fit.message} (fit(..., throw=False) returns the fit instead of raising.)"
+        )
+        self.fit = fit
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fit:
+    """A fit: objective, data and solution together. Made by :func:`fit` or :meth:`from_params`.
+
+    Args:
+        posed: the objective with its data and weights.
+        solution: where it ended, with the certificate.
+        tol: bound that the certificate was compared with, in nats.
+    """
+
+    posed: Posed
+    solution: Solution
+    tol: float
+
+    @classmethod
+    def from_params(
+        cls, objective: Objective, params: Any, *data: Any, weights: Any = None, tol: float | None = None
+    ) -> "Fit":
+        """The same certificate and inference for parameters that someone else fitted.
+
+        Raises:
+            ValueError: as :func:`fit`, for faulty input.
+        """
+        params, data, weights = prepare(objective, params, data, weights)
+        tol = _tolerance(params, tol)
+        posed = pose(objective, params, data, weights)
+        solution, checks = _judge(posed, tol)
+        if not bool(checks.passed):
+            raise_for(checks, posed)
+        return cls(posed, solution, tol)
+
+    @property
+    def objective(self) -> Objective:
+        """The objective."""
+        return self.posed.objective
+
+    @property
+    def data(self) -> tuple[Any, ...]:
+        """The data, as arrays."""
+        return self.posed.data
+
+    @property
+    def weights(self) -> Any:
+        """The weights, or ``None``."""
+        return self.posed.weights
+
+    @property
+    def params(self) -> Any:
+        """The estimates, a tree like the start."""
+        return self.solution.params
+
+    @property
+    def value(self) -> jax.Array:
+        """Negative log posterior at the estimates, in nats."""
+        return self.solution.value
+
+    @property
+    def status(self) -> Status:
+        """How the fit ended."""
+        return Status(int(self.solution.status))
+
+    @property
+    def message(self) -> str:
+        """What the status means here: the parameter or direction, and what to do."""
+        return describe(self.posed, self.solution, self.tol)
+
+    @property
+    def edm(self) -> jax.Array:
+        r"""Expected decrease left, in nats; :math:`\sqrt{2\,\mathrm{edm}}` is the distance in standard errors."""
+        return self.solution.edm
+
+    @property
+    def kkt_residual(self) -> jax.Array:
+        """Largest component of the (sub)gradient of least norm, in unconstrained coordinates."""
+        return self.solution.kkt_residual
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that were made."""
+        return int(self.solution.num_steps)
+
+    @property
+    def plan(self) -> Plan | None:
+        """Which solvers ran, and why; ``None`` for :meth:`from_params`."""
+        return self.solution.plan
+
+    def covariance(self, cov: CovarianceKind = "observed") -> jax.Array:
+        """Covariance matrix of the estimates; see :func:`lossgeo.inference.covariance`."""
+        return inference.covariance(self, cov)
+
+    def standard_errors(self, cov: CovarianceKind = "observed") -> Any:
+        """Standard errors, a tree like the parameters; NaN wherever the certificate does not support them."""
+        return inference.standard_errors(self, cov)
+
+    def interval(self, level: float = 0.95, cov: CovarianceKind = "observed") -> tuple[Any, Any]:
+        """Wald intervals that stay inside the supports; see :func:`lossgeo.inference.wald_interval`."""
+        return inference.wald_interval(self, level, cov)
+
+    def criteria(self) -> inference.Criteria:
+        """AIC, AICc and BIC of a maximum-likelihood fit; see :func:`lossgeo.inference.criteria`."""
+        return inference.criteria(self)
+
+    def summary(self, cov: CovarianceKind | None = None, level: float = 0.95) -> inference.Summary:
+        """Table of estimates, standard errors and intervals with the certificate; prints itself.
+
+        ``cov`` is ``"observed"`` for a density and ``"sandwich"`` for a pseudo-likelihood unless given.
+        """
+        is_density = self.objective.likelihood.is_density
+        return inference.summarize(self, cov or ("observed" if is_density else "sandwich"), level)
+
+    def __repr__(self) -> str:
+        return f"Fit(status={self.status.name}, value={float(self.value):.6g} nats, edm={float(self.edm):.1e} nats)"
+
+
+def fit(
+    objective: Objective,
+    init_params: Any,
+    *data: Any,
+    solver: Any = "auto",
+    weights: Any = None,
+    tol: float | None = None,
+    max_steps: int | None = None,
+    throw: bool = True,
+    progress: bool = False,
+    callback: Callable[[int, float, float], None] | None = None,
+    callback_every: int = 100,
+) -> Fit:
+    """Fit an objective to data, with a certificate.
+
+    Args:
+        objective: from :func:`lossgeo.map_objective`.
+        init_params: start, a pytree of floating arrays inside their supports; ``None`` if the model knows start values.
+        data: arguments of the likelihood: arrays, data frames, or trees of them. For a model its inputs and, last, the
+            target.
+        solver: ``"auto"``, one of ``lossgeo.solvers``, or any ``optax.GradientTransformation``.
+        weights: shape ``(n,)``, non-negative; multiplies the terms of the likelihood.
+        tol: bound on the certificate in nats; by default ``eps ** 0.75`` of the floating type.
+        max_steps: budget of the solver; by default its own.
+        throw: whether a fit that does not converge raises :class:`FitError` (which holds it) or is returned.
+        progress: whether to show the step, the objective and the certificate on standard error while it runs.
+        callback: called as ``callback(step, value, edm)`` every ``callback_every`` steps. A ``KeyboardInterrupt``, from
+            the keyboard or raised here, ends the fit with what was reached, status ``INTERRUPTED``.
+        callback_every: steps between calls.
+
+    Returns:
+        A :class:`Fit`.
+
+    Raises:
+        TypeError: an argument of the wrong kind or dtype.
+        ValueError: faulty data, targets, weights, supports, shapes or start; the message names the argument, what was
+            wanted and what came. Raised before any iteration.
+        FitError: the fit did not converge and ``throw`` is true.
+    """
+    params, data, weights = prepare(objective, init_params, data, weights)
+    tol = _tolerance(params, tol)
+    problem = (objective, params, data, weights)
+    if callback is None and not progress and _is_short(params, solver):
+        posed, solution, checks = _solve_checked(*problem, tol, max_steps, solver)
+        if not bool(checks.passed):
+            raise_for(checks, posed)
+    else:
+        posed, solution = drive(*problem, tol, max_steps, solver, callback, callback_every, progress)
+    if int(solution.status) == Status.NOT_FINITE and int(solution.num_steps) <= 0:
+        raise_for_start(posed)
+    found = Fit(posed, solution, tol)
+    if throw and found.status != Status.CONVERGED:
+        raise FitError(found)
+    return found
+
+
+def _is_short(params: Any, solver: Any) -> bool:
+    """Whether a fit takes so few steps that it can run in one compiled call, out of reach of the keyboard."""
+    size = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return isinstance(solver, Newton) or (isinstance(solver, str) and solver == "auto" and size <= DENSE_LIMIT)
+
+
+def _tolerance(params: Any, tol: float | None) -> float:
+    if tol is None:
+        return default_tol(jnp.result_type(float, *jax.tree.leaves(params)))
+    if not tol > 0:
+        raise ValueError(f"tol must be positive (a number of nats), but is {tol}.")
+    return float(tol)
+
+
+@functools.partial(jax.jit, static_argnames="solver")
+def _solve_checked(
+    objective: Objective, params: Any, data: tuple[Any, ...], weights: Any, tol: Any, max_steps: Any, solver: Any
+) -> tuple[Posed, Solution, Checks]:
+    """Count faults, and solve if there are none, in one compiled call."""
+    posed = pose(objective, params, data, weights)
+    checks = check_values(posed)
+    solution = minimize(posed, solver, tol, max_steps, enabled=checks.passed)
+    return posed, solution, checks
+
+
+@jax.jit
+def _judge(posed: Posed, tol: Any) -> tuple[Solution, Checks]:
+    """Certify given parameters."""
+    u = posed.to_unconstrained(posed.template)
+    return conclude(posed, u, tol, jnp.asarray(Status.MAX_STEPS), 0), check_values(posed, fitted=True)

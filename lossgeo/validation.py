@@ -1,0 +1,206 @@
+"""Validation at the door of ``fit``: every fault of the input is an error with words, before any iteration.
+
+Shapes, dtypes and trees are checked on the host from static information. Values (finite, inside supports) are counted
+inside the compiled fit, which does not iterate if any count is positive; only then does the host look for the position.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lossgeo._pytree import path_name, pytree
+from lossgeo.messages import coordinate_names
+from lossgeo.objective import Objective
+from lossgeo.solving import Posed
+from lossgeo.supports import Point
+
+__all__ = ["Checks", "check_values", "prepare", "raise_for", "raise_for_start"]
+
+
+@pytree
+class Checks:
+    """Counts of values that must not be there.
+
+    Args:
+        data: non-finite values in each leaf of the data (weights last).
+        params: values of each parameter leaf outside its support.
+        target: target values outside the support of their distribution; ``None`` where it is not known.
+    """
+
+    data: list[jax.Array]
+    params: list[jax.Array]
+    target: jax.Array | None
+
+    @property
+    def passed(self) -> jax.Array:
+        """Whether all counts are 0."""
+        counts = jax.tree.leaves((self.data, self.params, self.target))
+        return jnp.all(jnp.asarray([jnp.all(count == 0) for count in counts] or [True]))
+
+
+def check_values(posed: Posed, *, fitted: bool = False) -> Checks:
+    """Count the faulty values; pure. Only a ``fitted`` held parameter must have its value, a start may not."""
+    likelihood = posed.objective.likelihood
+
+    def outside(good: Any) -> jax.Array:
+        return jnp.sum(~jnp.asarray(good))
+
+    data = [outside(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((posed.data, posed.weights))]
+    if posed.weights is not None:
+        data[-1] = data[-1] + jnp.sum(posed.weights < 0)
+    leaves = jax.tree.leaves(posed.template)
+    params = [
+        outside(s.contains(leaf)) if fitted or not isinstance(s, Point) else jnp.asarray(0)
+        for s, leaf in zip(posed.supports, leaves, strict=True)
+    ]
+    target = likelihood.outside_support(posed.template, *posed.data) if posed.data else None
+    return Checks(data, params, None if target is None else jnp.sum(target))
+
+
+def prepare(
+    objective: Objective, init_params: Any, data: tuple[Any, ...], weights: Any
+) -> tuple[Any, tuple[Any, ...], Any]:
+    """Convert to arrays and check what is static.
+
+    Raises:
+        TypeError: a parameter that is not floating, data that are not numeric.
+        ValueError: no data where some are needed, empty data, weights of the wrong shape, parameters that are missing.
+    """
+    if not isinstance(objective, Objective):
+        raise TypeError(
+            f"objective must come from lg.map_objective(likelihood, prior), but is {type(objective).__name__}."
+        )
+    data = tuple(jax.tree_util.tree_map_with_path(lambda p, v, i=i: _as_data(v, _data_name(i, len(data), p)),
+                 _as_array(d)) for i, d in enumerate(data))  # fmt: skip
+    for index, entry in enumerate(data):
+        for path, leaf in jax.tree_util.tree_flatten_with_path(entry)[0]:
+            if leaf.size == 0:
+                raise ValueError(
+                    f"{_data_name(index, len(data), path)} is empty: its shape is {leaf.shape}. At least one "
+                    "observation is needed."
+                )
+    if weights is not None:
+        weights = _as_data(_as_array(weights), "weights")
+    if init_params is None:
+        init_params = objective.likelihood.init(*data)
+    params = jax.tree_util.tree_map_with_path(_as_param, init_params)
+    return params, data, weights
+
+
+def raise_for(checks: Checks, posed: Posed) -> None:
+    """Raise for the first fault, with its name, its position and its value.
+
+    Raises:
+        ValueError: data not finite, negative weights, targets or parameters outside their supports.
+    """
+    counts = [int(c) for c in checks.data]
+    leaves = [
+        (_data_name(i, len(posed.data), path), leaf)
+        for i, entry in enumerate(posed.data)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(entry)[0]
+    ]
+    if posed.weights is not None:
+        leaves.append(("weights", posed.weights))
+    for count, (name, leaf) in zip(counts, leaves, strict=True):
+        if count:
+            values = np.asarray(leaf)
+            bad = ~np.isfinite(values) | ((values < 0) if name == "weights" else False)
+            wanted = "finite and not negative" if name == "weights" else "finite"
+            raise ValueError(
+                f"{name} must be {wanted}, but {count} of {values.size} values are not, the first at "
+                f"{_first(values, bad)}. Drop or impute those observations; a weight of 0 does not hide them."
+            )
+    for name, leaf, support, outside in zip(
+        _leaf_names(posed.template), jax.tree.leaves(posed.template), posed.supports, checks.params, strict=True
+    ):
+        if int(outside):
+            bad = ~np.asarray(support.contains(leaf))
+            raise ValueError(
+                f"init_params[{name!r}] must lie in its support, {support.label}, but {int(outside)} of {bad.size} "
+                f"values do not, the first at {_first(np.asarray(leaf), bad)}. Start inside the support."
+            )
+    if checks.target is not None and int(checks.target):
+        likelihood = posed.objective.likelihood
+        wanted_support = likelihood.target_support(posed.template, *posed.data)
+        assert wanted_support is not None  # its values were counted
+        target = np.asarray(posed.data[-1])
+        bad = ~np.asarray(wanted_support.contains(target))
+        distribution = likelihood.distribution(posed.template, *posed.data[:-1])
+        raise ValueError(
+            f"the target must lie in the support of its distribution, {type(distribution).__name__}: "
+            f"{wanted_support.label}; but {int(checks.target)} of {target.size} values do not, the first at "
+            f"{_first(target, np.broadcast_to(bad, target.shape))}. Recode the target or choose another distribution."
+        )
+
+
+def raise_for_start(posed: Posed) -> None:
+    """Raise if the objective or its gradient is not finite at the start, naming the term or the parameter.
+
+    Raises:
+        ValueError: likelihood, prior or gradient not finite at ``init_params``.
+    """
+    objective, params = posed.objective, posed.template
+    terms = np.atleast_1d(np.asarray(objective.log_likelihood(params, *posed.data)))
+    bad = ~np.isfinite(terms)
+    if bad.any():
+        raise ValueError(
+            f"the log-likelihood is not finite at init_params for {int(bad.sum())} of {terms.size} observations, the "
+            f"first at {_first(terms, bad)}. Start where the model gives every observation a positive density."
+        )
+    log_prior = float(objective.log_prior(params))
+    if not np.isfinite(log_prior):
+        raise ValueError(f"the log-prior is {log_prior} at init_params. Start where the prior has a positive density.")
+    grads = jax.grad(lambda p: objective(p, *posed.data, weights=posed.weights))(params)
+    names = coordinate_names(params)
+    flat = np.concatenate([np.ravel(np.asarray(g)) for g in jax.tree.leaves(grads)] or [np.zeros(0)])
+    wrong = [name for name, value in zip(names, flat, strict=True) if not np.isfinite(value)]
+    if wrong:
+        raise ValueError(
+            f"the gradient of the objective is not finite at init_params with respect to {', '.join(wrong[:5])}. "
+            "Typical causes are a square root or a norm at 0, a logarithm of 0, or a where() around a singular "
+            "branch."
+        )
+
+
+def _as_array(value: Any) -> Any:
+    """Lists of numbers become arrays; trees stay trees, with array leaves."""
+    if isinstance(value, list):
+        return np.asarray(value)
+    return jax.tree.map(lambda v: v if isinstance(v, jax.Array) else np.asarray(v), value)
+
+
+def _as_data(value: Any, name: str) -> jax.Array:
+    if value.dtype.kind not in "biuf" and not jnp.issubdtype(value.dtype, jnp.floating):
+        raise TypeError(
+            f"{name} must be numeric, but has dtype {value.dtype}. Encode labels as 0, 1, ... and drop or encode text "
+            "columns."
+        )
+    return jnp.asarray(value)
+
+
+def _as_param(path: Any, value: Any) -> jax.Array:
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"init_params[{path_name(path)!r}] must be floating, but has dtype {array.dtype}. Write 0.0 instead of 0, "
+            "or jnp.zeros(d)."
+        )
+    return jnp.asarray(array)
+
+
+def _data_name(index: int, count: int, path: Any) -> str:
+    role = " (the target)" if index == count - 1 and count > 1 else ""
+    inner = f".{path_name(path)}" if path else ""
+    return f"data[{index}]{inner}{role}"
+
+
+def _leaf_names(tree: Any) -> list[str]:
+    return [path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+
+
+def _first(values: Any, bad: Any) -> str:
+    index = tuple(int(k) for k in np.argwhere(bad)[0])
+    where = f"index {index[0] if len(index) == 1 else index}" if index else "its only entry"
+    return f"{where}: {np.asarray(values)[index]}"
