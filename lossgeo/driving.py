@@ -10,8 +10,10 @@ import jax
 
 from lossgeo._pytree import pytree, static
 from lossgeo.objective import Objective
+from lossgeo.planning import Plan, plan_for
+from lossgeo.posing import Posed, pose
 from lossgeo.solvers import RUNNING
-from lossgeo.solving import Plan, Posed, Solution, advance, begin, finish, plan_for, pose
+from lossgeo.solving import Solution, advance, begin, finish
 from lossgeo.validation import Checks, check_values, raise_for
 
 __all__ = ["drive"]

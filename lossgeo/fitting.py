@@ -13,8 +13,10 @@ from lossgeo.driving import drive
 from lossgeo.inference.covariance import CovarianceKind
 from lossgeo.messages import describe
 from lossgeo.objective import Objective
+from lossgeo.planning import Plan
+from lossgeo.posing import Posed, pose
 from lossgeo.solvers import DENSE_LIMIT, Newton, Status
-from lossgeo.solving import Plan, Posed, Solution, conclude, default_tol, minimize, pose
+from lossgeo.solving import Solution, conclude, default_tol, minimize
 from lossgeo.validation import Checks, check_values, prepare, raise_for, raise_for_start
 
 __all__ = ["Fit", "FitError", "fit"]
@@ -183,6 +185,10 @@ def fit(
             wanted and what came. Raised before any iteration.
         FitError: the fit did not converge and ``throw`` is true.
     """
+    if max_steps is not None and max_steps < 0:
+        raise ValueError(f"max_steps must not be negative, but is {max_steps}.")
+    if callback_every < 1:
+        raise ValueError(f"callback_every must be at least 1, but is {callback_every}.")
     params, data, weights = prepare(objective, init_params, data, weights)
     tol = _tolerance(params, tol)
     problem = (objective, params, data, weights)
@@ -209,8 +215,8 @@ def _is_short(params: Any, solver: Any) -> bool:
 def _tolerance(params: Any, tol: float | None) -> float:
     if tol is None:
         return default_tol(jnp.result_type(float, *jax.tree.leaves(params)))
-    if not tol > 0:
-        raise ValueError(f"tol must be positive (a number of nats), but is {tol}.")
+    if not 0.0 < tol < float("inf"):
+        raise ValueError(f"tol must be a positive number of nats, but is {tol}.")
     return float(tol)
 
 

@@ -109,3 +109,42 @@ def matrix_free_scale(
         return scale * jnp.where(good, jax.lax.rsqrt(jnp.where(good, norm, 1.0)), 1.0)
 
     return jax.lax.fori_loop(0, steps, body, jnp.ones_like(like))
+
+
+def least_ritz(
+    matvec: Callable[[jax.Array], jax.Array], mask: jax.Array, *, steps: int = 40
+) -> tuple[jax.Array, jax.Array]:
+    """Least Ritz value of a symmetric matrix and its unit vector, by Lanczos steps from a fixed random vector.
+
+    A bound from above on the least eigenvalue over the coordinates where ``mask`` is 1 (the matrix must map them to
+    themselves); negative eigenvalues are found quickly, eigenvalue 0 is not told from a small one. The basis is
+    orthogonalised in full.
+
+    Reference: Parlett (1998), The Symmetric Eigenvalue Problem, chapter 13.
+    """
+    p = mask.shape[0]
+    steps = min(steps, p)
+    start = mask * jax.random.normal(jax.random.key(0), (p,), mask.dtype)
+    norm = jnp.linalg.norm(start)
+    basis = jnp.zeros((steps, p), mask.dtype).at[0].set(start / jnp.where(norm > 0, norm, 1.0))
+    image = jnp.zeros((steps, p), mask.dtype)
+
+    def body(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        basis, image = carry
+        product = matvec(basis[k])
+        image = image.at[k].set(product)
+        rest = product
+        for _ in range(2):
+            rest = rest - (basis @ rest) @ basis
+        size = jnp.linalg.norm(rest)
+        live = (size > jnp.finfo(mask.dtype).eps * jnp.linalg.norm(product)) & (k + 1 < steps)
+        slot = jnp.minimum(k + 1, steps - 1)
+        return basis.at[slot].set(jnp.where(live, rest / jnp.where(live, size, 1.0), basis[slot])), image
+
+    basis, image = jax.lax.fori_loop(0, steps, body, (basis, image))
+    used = jnp.any(basis != 0, axis=1)
+    projected = basis @ image.T
+    largest = 2.0 * jnp.max(jnp.abs(projected)) + 1.0
+    projected = jnp.where(used[:, None] & used[None, :], 0.5 * (projected + projected.T), 0.0)
+    values, vectors = jnp.linalg.eigh(projected + jnp.diag(jnp.where(used, 0.0, largest)))
+    return values[0], vectors[:, 0] @ basis

@@ -6,8 +6,9 @@ import jax
 import numpy as np
 
 from lossgeo._pytree import path_name
+from lossgeo.posing import Posed
 from lossgeo.solvers import Status
-from lossgeo.solving import Posed, Solution
+from lossgeo.solving import Solution
 from lossgeo.supports import Real
 
 __all__ = ["coordinate_names", "describe"]
@@ -44,6 +45,8 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
 
     if status == Status.CONVERGED:
         return f"Converged in {steps} step{'' if steps == 1 else 's'}: {left}."
+    if solution.plan is None and status in (Status.MAX_STEPS, Status.STALLED):
+        return f"Not at the optimum: {left}. These parameters were given, not fitted; lg.fit can start from them."
     if status == Status.MAX_STEPS:
         return (
             f"Not converged: the budget of {steps} steps ran out; {left}. Raise max_steps, start closer, or let "
@@ -64,19 +67,25 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
             "log-density."
         )
     if status == Status.NOT_POSITIVE_DEFINITE:
+        if float(c.eigenvalue) > 0:
+            return (
+                f"A flat minimum: along {_direction(solution.direction, names)} the curvature vanishes at the "
+                "optimum, so that the estimate has no standard error. Another parametrisation (a power of the "
+                "parameter) may have one."
+            )
         return (
-            f"A saddle, not a minimum: along {_direction(c.direction, names)} the curvature is negative (least "
+            f"A saddle, not a minimum: along {_direction(solution.direction, names)} the curvature is negative (least "
             f"eigenvalue {float(c.eigenvalue):.1e} of the equilibrated Hessian). Start elsewhere."
         )
     if status == Status.UNIDENTIFIED:
         involved = np.asarray(c.null_weight) > 1e-6
         return (
-            f"Not identified: the objective does not change along {_direction(c.direction, names)} (least eigenvalue "
-            f"{float(c.eigenvalue):.1e} of the equilibrated Hessian). {_list(names, involved)} cannot be told apart "
-            "by these data; the value of the objective is right, their estimates are one of many. Drop a parameter, "
-            "or give it a proper prior."
+            f"Not identified: the objective does not change along {_direction(solution.direction, names)} (least "
+            f"eigenvalue {float(c.eigenvalue):.1e} of the equilibrated Hessian). {_list(names, involved)} cannot be "
+            "told apart by these data, to working precision: their estimates are one choice of many. Drop a "
+            "parameter, give it a proper prior, or center the features."
         )
-    leading = _direction(c.step, names, oriented=True)
+    leading = _direction(solution.direction, names, oriented=True)
     if status == Status.SEPARATED:
         return (
             f"The classes are separated: the likelihood rises without end along {leading}, so the maximum lies at "
@@ -84,15 +93,15 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
             "(distributions.Normal, or Jeffreys for Firth's estimate)."
         )
     if status == Status.AT_BOUNDARY:
-        name = names[int(np.argmax(np.abs(np.asarray(c.step))))]
+        name = names[int(np.argmax(np.abs(np.asarray(solution.direction))))]
         return (
             f"{name} runs to the edge of its support ({_values(posed, solution, name)}): the optimum lies on the "
             "boundary, where curvature says nothing about uncertainty. Hold it with distributions.Fixed, or give it "
             "a prior that vanishes there."
         )
     return (
-        f"No finite optimum: the objective keeps decreasing along {leading}. Give the parameters a proper prior, or "
-        "check the sign of the log-density."
+        f"No finite optimum: the objective keeps decreasing, or stays flat, along {leading}. Give the parameters a "
+        "proper prior, or check the sign of the log-density."
     )
 
 

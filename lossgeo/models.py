@@ -29,6 +29,7 @@ class Family(NamedTuple):
     build: Callable[[links.Link, jax.Array, Any], Distribution]
     supports: dict[str, supports.Support]
     interior: tuple[float, float]  # open range of the mean
+    moments: Callable[[jax.Array], dict[str, jax.Array]] = lambda y: {}  # what the family adds, at the start
 
 
 def _bernoulli(link: links.Link, eta: jax.Array, params: Any) -> Bernoulli:
@@ -44,6 +45,11 @@ def _gamma(link: links.Link, eta: jax.Array, params: Any) -> Gamma:
     return Gamma(concentration, concentration / link.inverse(eta))
 
 
+def _positive(moment: jax.Array) -> jax.Array:
+    """A moment as a start value: 1 for a constant target, which has none."""
+    return jnp.where(moment > 0, moment, 1.0)
+
+
 _INFINITY = float("inf")
 _FAMILIES: dict[type[Distribution], Family] = {
     Normal: Family(
@@ -51,10 +57,17 @@ _FAMILIES: dict[type[Distribution], Family] = {
         lambda link, eta, params: Normal(link.inverse(eta), params["scale"]),
         {"scale": supports.positive},
         (-_INFINITY, _INFINITY),
+        lambda y: {"scale": _positive(jnp.std(y))},
     ),
     Bernoulli: Family(links.logit, _bernoulli, {}, (0.0, 1.0)),
     Poisson: Family(links.log, _poisson, {}, (0.0, _INFINITY)),
-    Gamma: Family(links.inverse, _gamma, {"concentration": supports.positive}, (0.0, _INFINITY)),
+    Gamma: Family(
+        links.inverse,
+        _gamma,
+        {"concentration": supports.positive},
+        (0.0, _INFINITY),
+        lambda y: {"concentration": _positive(jnp.square(jnp.mean(y) / _positive(jnp.std(y))))},
+    ),
 }
 
 
@@ -79,7 +92,7 @@ class GLM:
         return _FAMILIES[self.family].build(self.link, eta, params)
 
     def init(self, x: Any, *rest: Any) -> dict[str, jax.Array]:
-        """Start values: zero coefficients, the intercept of the mean of the target, 1 for what the family adds.
+        """Start values: zero coefficients, the intercept and the family's own parameters by moments of the target.
 
         The link of a mean at the edge of its range is taken a half observation inside it.
         """
@@ -91,7 +104,8 @@ class GLM:
         params = {"coef": jnp.zeros(jnp.shape(x)[1], dtype)}
         if self.intercept:
             params["intercept"] = self.link.link(inside).astype(dtype)
-        return params | {name: jnp.ones((), dtype) for name in self.supports}
+        moments = _FAMILIES[self.family].moments(y)
+        return params | {name: moments[name].astype(dtype) for name in self.supports}
 
 
 @pytree

@@ -10,6 +10,7 @@ from lossgeo import supports
 from lossgeo._pytree import as_function, broadcast_prefix, path_name, pytree
 from lossgeo.distributions import Fixed, Flat, is_distribution
 from lossgeo.distributions.foreign import as_tree, event_ndim_of, kink_of, support_of
+from lossgeo.structure import depends_on
 
 __all__ = ["Entry", "FunctionPrior", "Prior", "TreePrior", "prior"]
 
@@ -112,6 +113,19 @@ class FunctionPrior(Prior):
         found = self._evaluate(params)
         return found.entries(params) if isinstance(found, TreePrior) else None
 
+    def supports(self, params: Any) -> list[supports.Support]:
+        """See :meth:`Prior.supports`.
+
+        Raises:
+            ValueError: a support that depends on other parameters, which has no fixed unconstrained coordinates.
+        """
+        if any(depends_on(lambda p: super(FunctionPrior, self).supports(p), params)):
+            raise ValueError(
+                "the prior gives a parameter a support that depends on other parameters. Write the model in a "
+                "parameter whose support is fixed, e.g. a fraction in (0, 1) of the other one."
+            )
+        return super().supports(params)
+
     def log_prior(self, params: Any) -> jax.Array:
         """See :meth:`Prior.log_prior`."""
         found = self._evaluate(params)
@@ -132,6 +146,11 @@ def prior(declared: Any | Callable[[Any], Any] | None) -> Prior:
         return declared
     if declared is None:
         return TreePrior(Flat())
+    if isinstance(declared, type):
+        raise TypeError(
+            f"the prior is the class {declared.__name__} and not a distribution: give its hyper-parameters, e.g. "
+            "distributions.Normal(0.0, 1.0)."
+        )
     if callable(declared) and not is_distribution(declared):
         return FunctionPrior(as_function(declared))
     leaves, _ = jax.tree_util.tree_flatten_with_path(declared, is_leaf=is_distribution)

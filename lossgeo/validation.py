@@ -13,7 +13,7 @@ import numpy as np
 from lossgeo._pytree import path_name, pytree
 from lossgeo.messages import coordinate_names
 from lossgeo.objective import Objective
-from lossgeo.solving import Posed
+from lossgeo.posing import Posed
 from lossgeo.supports import Point
 
 __all__ = ["Checks", "check_values", "prepare", "raise_for", "raise_for_start"]
@@ -166,6 +166,13 @@ def raise_for_start(posed: Posed) -> None:
 
 def _as_array(value: Any) -> Any:
     """Lists of numbers become arrays; trees stay trees, with array leaves."""
+    if isinstance(value, np.ma.MaskedArray):
+        if np.ma.is_masked(value):
+            raise ValueError(
+                f"data must not have masked entries, but {int(np.sum(np.ma.getmaskarray(value)))} of {value.size} "
+                "are. Drop or impute those observations."
+            )
+        return value.data
     if isinstance(value, list):
         return np.asarray(value)
     return jax.tree.map(lambda v: v if isinstance(v, jax.Array) else np.asarray(v), value)
@@ -186,6 +193,11 @@ def _as_param(path: Any, value: Any) -> jax.Array:
         raise TypeError(
             f"init_params[{path_name(path)!r}] must be floating, but has dtype {array.dtype}. Write 0.0 instead of 0, "
             "or jnp.zeros(d)."
+        )
+    if array.dtype.itemsize < 4:
+        raise TypeError(
+            f"init_params[{path_name(path)!r}] has dtype {array.dtype}, in which no optimum can be certified. Use "
+            "float32 or float64; the data may be of any precision."
         )
     return jnp.asarray(array)
 

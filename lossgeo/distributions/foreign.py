@@ -24,8 +24,8 @@ class Opaque:
 
     @property
     def support(self) -> Any:
-        """Support of the wrapped distribution."""
-        return self.value.support
+        """Support of the wrapped distribution, ``None`` if it does not tell."""
+        return getattr(self.value, "support", None)
 
     def log_prob(self, y: ArrayLike) -> jax.Array:
         """Log-density of the wrapped distribution."""
@@ -43,6 +43,14 @@ class ForeignSet(supports.Support):
         return self.constraint(x)
 
 
+_SUPPORT_OF_FAMILY: dict[str, supports.Support] = {
+    "Bernoulli": supports.boolean,
+    **dict.fromkeys(("Categorical", "Poisson", "Geometric", "NegativeBinomial"), supports.nonnegative_integers),
+    **dict.fromkeys(("Gamma", "InverseGamma", "Exponential", "HalfNormal", "LogNormal", "Weibull"), supports.positive),
+    **dict.fromkeys(("Beta", "Kumaraswamy"), supports.unit_interval),
+}
+
+
 def as_tree(distribution: Any) -> Any:
     """The distribution itself if it is a pytree, else wrapped so that it can sit in one.
 
@@ -56,10 +64,14 @@ def as_tree(distribution: Any) -> Any:
 def support_of(distribution: Any) -> supports.Support:
     """Support of a distribution as one of ours.
 
-    A distribution without a ``support`` (distrax) is taken to live on the real line: its log-density must then be
-    ``-inf`` or NaN outside its domain, which solvers treat as a step too far.
+    A distribution without a ``support`` (distrax) is known by the name of its family; an unknown one is taken to live
+    on the real line: its log-density must then be ``-inf`` or NaN outside its domain, which solvers treat as a step
+    too far.
     """
-    support = getattr(distribution, "support", supports.real)
+    support = getattr(distribution, "support", None)
+    if support is None:
+        value = distribution.value if isinstance(distribution, Opaque) else distribution
+        return _SUPPORT_OF_FAMILY.get(type(value).__name__, supports.real)
     if isinstance(support, supports.Support):
         return support
     if getattr(support, "is_discrete", False):

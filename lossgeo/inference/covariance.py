@@ -13,8 +13,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from lossgeo import linalg
+from lossgeo.posing import Posed, objective_value
 from lossgeo.solvers import FlatProblem, Problem, Status
-from lossgeo.solving import Posed, Solution
+from lossgeo.solving import Solution
 
 __all__ = ["CovarianceKind", "Fitted", "covariance", "standard_errors"]
 
@@ -47,7 +48,7 @@ def covariance(fit: Fitted, cov: CovarianceKind = "observed") -> jax.Array:
     r"""Covariance matrix of the parameters, in the order of ``jax.flatten_util.ravel_pytree(params)``.
 
     With :math:`H` the Hessian of the objective (observed information plus the curvature of the prior) and :math:`S` the
-    matrix of weighted scores :math:`w_i\nabla\log p(y_i)`:
+    matrix of scores :math:`\sqrt{w_i}\,\nabla\log p(y_i)`, so that a weight counts an observation that often:
 
     * ``"observed"``: :math:`H^{-1}`. For a flat prior the inverse observed information.
     * ``"opg"``: :math:`(S^\top S)^{-1}`, the outer product of gradients (BHHH).
@@ -60,7 +61,8 @@ def covariance(fit: Fitted, cov: CovarianceKind = "observed") -> jax.Array:
         parameters on a kink the matrix is conditional on that set of zeros.
 
     Raises:
-        ValueError: ``cov`` is unknown, or needs a density and the likelihood is a pseudo-likelihood.
+        ValueError: ``cov`` is unknown, needs a density and the likelihood is a pseudo-likelihood, or needs independent
+            observations and the log-likelihood is one term.
     """
     if cov not in ("observed", "sandwich", "opg"):
         raise ValueError(f"cov must be 'observed', 'sandwich' or 'opg', but is {cov!r}.")
@@ -68,6 +70,12 @@ def covariance(fit: Fitted, cov: CovarianceKind = "observed") -> jax.Array:
         raise ValueError(
             f"cov={cov!r} needs a normalised density, but the likelihood is a pseudo-likelihood, whose curvature is no "
             "information. Use cov='sandwich'."
+        )
+    terms = jax.eval_shape(fit.posed.objective.likelihood.log_likelihood, fit.solution.params, *fit.posed.data)
+    if cov != "observed" and terms.ndim == 0:
+        raise ValueError(
+            f"cov={cov!r} needs the scores of independent observations, but the log-likelihood is one term for all "
+            "data. Return terms of shape (n,), or use cov='observed'."
         )
     return _covariance(fit.posed, fit.solution, cov)
 
@@ -101,43 +109,44 @@ def _covariance_in_user_coordinates(posed: Posed, solution: Solution, cov: str) 
 
 def _unconstrained_covariance(posed: Posed, solution: Solution, cov: str) -> jax.Array:
     certificate = solution.certificate
-    flat = FlatProblem(Problem(_objective, None, posed, posed.to_unconstrained(solution.params)))
+    flat = FlatProblem(Problem(objective_value, None, posed, posed.to_unconstrained(solution.params)))
     z = flat.z0
     hessian = flat.hessian(z) if certificate.hessian is None else certificate.hessian
-    known = certificate.free & (certificate.null_weight <= INVOLVED)
     valid = (solution.status == Status.CONVERGED) | (solution.status == Status.UNIDENTIFIED)
-    if cov == "observed":
-        matrix = _inverse(hessian, certificate.free)
-    else:
+    matrix, null_weight = _inverse(hessian, certificate.free)
+    if cov != "observed":
         scores = _scores(posed, z, flat)
         meat = scores.T @ scores
-        bread = _inverse(hessian, certificate.free)
-        matrix = bread @ meat @ bread if cov == "sandwich" else _inverse(meat, certificate.free)
+        if cov == "sandwich":
+            matrix = matrix @ meat @ matrix
+        else:
+            matrix, null_weight = _inverse(meat, certificate.free)
+    known = certificate.free & (null_weight <= INVOLVED)
     return jnp.where(valid & known[:, None] & known[None, :], matrix, jnp.nan)
 
 
-def _inverse(matrix: jax.Array, free: jax.Array) -> jax.Array:
-    """Inverse on the free coordinates and on the directions with curvature; zero elsewhere."""
+def _inverse(matrix: jax.Array, free: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Inverse on the free coordinates, and the share of each in directions without curvature, which count as 0."""
     scaled, scale = linalg.equilibrate(matrix)
-    scaled = jnp.where(free[:, None] & free[None, :], scaled, 0.0)
+    # Held coordinates get an eigenvalue above all others and are masked by the caller.
+    held = jnp.diag(jnp.where(free, 0.0, 2.0 * max(matrix.shape[0], 1)))
+    scaled = jnp.where(free[:, None] & free[None, :], scaled, held)
     eigenvalues, vectors = jnp.linalg.eigh(scaled, symmetrize_input=False)
     positive = eigenvalues > linalg.rank_tolerance(matrix.shape[0], matrix.dtype)
     inverse = jnp.where(positive, 1.0 / jnp.where(positive, eigenvalues, 1.0), 0.0)
-    return (vectors * inverse) @ vectors.T * scale[:, None] * scale[None, :]
+    null_weight = jnp.sum(jnp.where(positive, 0.0, vectors**2), axis=1)
+    free_scale = jnp.where(free, scale, 0.0)
+    return (vectors * inverse[None, :]) @ vectors.T * free_scale[:, None] * free_scale[None, :], null_weight
 
 
 def _scores(posed: Posed, z: jax.Array, flat: FlatProblem) -> jax.Array:
-    """Weighted scores of the observations in unconstrained coordinates, shape ``(n, p)``."""
+    r"""Scores of the observations in unconstrained coordinates, times :math:`\sqrt{w_i}`, shape ``(n, p)``."""
 
     def terms(v: jax.Array) -> jax.Array:
         found = posed.objective.likelihood.log_likelihood(posed.to_params(flat.unravel(v)), *posed.data)
-        return jnp.atleast_1d(found if posed.weights is None else posed.weights * found)
+        return found if posed.weights is None else jnp.sqrt(posed.weights) * found
 
     return jax.jacfwd(terms)(z)
-
-
-def _objective(u: Any, posed: Posed) -> jax.Array:
-    return posed.objective.negative_log_posterior(posed.to_params(u), posed.data, posed.weights)
 
 
 _covariance = jax.jit(_covariance_in_user_coordinates, static_argnums=2)

@@ -8,7 +8,10 @@ from lossgeo._pytree import pytree
 from lossgeo.solvers.problem import Faces, FlatProblem, Problem
 
 DENSE_LIMIT = 512
-"""Largest number of coordinates for which the Hessian is formed."""
+"""Largest number of coordinates for which solvers form the Hessian."""
+
+RANK_LIMIT = 1024
+"""Largest number of coordinates for which the Hessian is formed once at the end, so that its rank is known."""
 
 
 @pytree
@@ -22,18 +25,23 @@ class Certificate:
         kkt_residual: largest absolute component of the (sub)gradient.
         curvature_change: relative change of the curvature along the remaining Newton step. Far below 1 at an optimum;
             of order 1 when the optimum lies at infinity and the expected decrease cannot be trusted.
-        eigenvalue: least eigenvalue of the equilibrated Hessian on the free coordinates.
+        beyond: what the objective gains or loses far beyond that step; positive at a flat minimum.
+        rise: least rise of the objective one standard error to either side of each coordinate, along its profile
+            direction, in nats: 0.5 for a parabola, about 0 on a plateau; shape ``(p,)``, ``inf`` where not computed.
+        eigenvalue: least eigenvalue of the equilibrated Hessian on the free coordinates (or a bound from above).
         direction: unit vector of that eigenvalue in the equilibrated coordinates, shape ``(p,)``.
         step: the Newton step that is left, in units of the equilibrated coordinates, shape ``(p,)``.
         null_weight: share of each coordinate in the directions without curvature, in [0, 1], shape ``(p,)``.
         free: coordinates that are not held on a kink, shape ``(p,)``.
-        hessian: Hessian of the objective, shape ``(p, p)``; ``None`` when it is too large to form.
+        hessian: Hessian of the objective, shape ``(p, p)``; ``None`` beyond ``RANK_LIMIT``, where rank is not known.
         finite: the value, the gradient and the curvature are finite.
     """
 
     edm: jax.Array
     kkt_residual: jax.Array
     curvature_change: jax.Array
+    beyond: jax.Array
+    rise: jax.Array
     eigenvalue: jax.Array
     direction: jax.Array
     step: jax.Array
@@ -48,8 +56,8 @@ def certify(
 ) -> tuple[jax.Array, Certificate]:
     """Value of the objective and certificate at ``problem.init``.
 
-    Dense (eigenvalues of the equilibrated Hessian) up to ``DENSE_LIMIT`` coordinates; beyond, by conjugate gradients
-    on Hessian-vector products, which sees negative curvature but not rank.
+    Dense (eigenvalues of the equilibrated Hessian) up to ``RANK_LIMIT`` coordinates; beyond, by conjugate gradients
+    and Lanczos steps on Hessian-vector products, which see negative curvature but not rank.
 
     Args:
         problem: the function and, as its start, the point to judge.
@@ -59,25 +67,34 @@ def certify(
     z = flat.z0
     value, grad = flat.value_and_grad(z) if known is None else known[:2]
     faces = flat.faces(z, grad)
-    if z.shape[0] <= DENSE_LIMIT:
-        certificate = _dense(flat, z, faces, flat.hessian(z) if known is None else known[2])
+    if z.shape[0] <= RANK_LIMIT:
+        certificate = _dense(flat, value, z, faces, flat.hessian(z) if known is None else known[2])
     else:
-        certificate = _matrix_free(flat, z, faces)
+        certificate = _matrix_free(flat, value, z, faces)
     finite = certificate.finite & jnp.isfinite(value) & jnp.all(jnp.isfinite(grad))
     edm = jnp.where(finite, certificate.edm, jnp.nan)
     return value, Certificate(**{**vars(certificate), "edm": edm, "finite": finite})
 
 
-def _dense(flat: FlatProblem, z: jax.Array, faces: Faces, hessian: jax.Array) -> Certificate:
+def expected_decrease(problem: Problem) -> jax.Array:
+    """The expected decrease alone, for use within a loop; by conjugate gradients when the Hessian is large."""
+    flat = FlatProblem(problem)
+    if flat.z0.shape[0] <= DENSE_LIMIT:
+        return certify(problem)[1].edm
+    _, grad = flat.value_and_grad(flat.z0)
+    return _solve_matrix_free(flat, flat.z0, flat.faces(flat.z0, grad))[0]
+
+
+def _dense(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces, hessian: jax.Array) -> Certificate:
     p, free = z.shape[0], faces.free
     finite = jnp.all(jnp.isfinite(hessian))
-    scaled, scale = linalg.equilibrate(jnp.where(jnp.isfinite(hessian), hessian, 0.0))
-    # Coordinates held on a kink get a curvature above all others: they are no one's direction.
-    scaled = jnp.where(free[:, None] & free[None, :], scaled, jnp.diag(jnp.where(free, 0.0, 2.0 * max(p, 1))))
-    gradient = jnp.where(free, faces.gradient * scale, 0.0)
     if p == 0:
         zero = jnp.zeros((), z.dtype)
-        return Certificate(zero, zero, zero, zero + 1.0, z, z, z, free, hessian, jnp.asarray(True))
+        return Certificate(zero, zero, zero, zero, z, zero + 1.0, z, z, z, free, hessian, jnp.asarray(True))
+    scaled, scale = linalg.equilibrate(jnp.where(jnp.isfinite(hessian), hessian, 0.0))
+    # Coordinates held on a kink get a curvature above all others: they are no one's direction.
+    scaled = jnp.where(free[:, None] & free[None, :], scaled, jnp.diag(jnp.where(free, 0.0, 2.0 * p)))
+    gradient = jnp.where(free, faces.gradient * scale, 0.0)
     eigenvalues, vectors = jnp.linalg.eigh(scaled, symmetrize_input=False)
     slopes = gradient @ vectors
     flat_direction = jnp.abs(eigenvalues) <= linalg.rank_tolerance(p, z.dtype)
@@ -85,11 +102,17 @@ def _dense(flat: FlatProblem, z: jax.Array, faces: Faces, hessian: jax.Array) ->
     edm = 0.5 * jnp.sum(slopes**2 / magnitude)
     step = vectors @ jnp.where(flat_direction, 0.0, -slopes / magnitude)
     null_weight = jnp.sum(jnp.where(flat_direction, vectors**2, 0.0), axis=1)
-    change = _curvature_change(flat, z, step * scale)
+    change, beyond = _along(flat, value, z, step * scale)
+    rise = jnp.full_like(z, jnp.inf)
+    if p <= DENSE_LIMIT:
+        inverse = (vectors / magnitude[None, :]) @ vectors.T
+        rise = jnp.where(free & (null_weight == 0), _rise(flat, value, z, inverse, scale), jnp.inf)
     return Certificate(
         edm,
         jnp.max(jnp.abs(faces.gradient)),
         change,
+        beyond,
+        rise,
         eigenvalues[0],
         vectors[:, 0],
         step,
@@ -100,37 +123,58 @@ def _dense(flat: FlatProblem, z: jax.Array, faces: Faces, hessian: jax.Array) ->
     )
 
 
-def _matrix_free(flat: FlatProblem, z: jax.Array, faces: Faces) -> Certificate:
+def _rise(flat: FlatProblem, value: jax.Array, z: jax.Array, inverse: jax.Array, scale: jax.Array) -> jax.Array:
+    """Rise of the objective one standard error to the lower side of each coordinate's profile direction."""
+    diagonal = jnp.diagonal(inverse)
+    directions = scale[:, None] * inverse * jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0))[None, :]
+    steps = jnp.concatenate([directions.T, -directions.T])
+    values = jax.lax.map(lambda step: flat.value(z + step), steps, batch_size=linalg.HESSIAN_BLOCK)
+    up, down = jnp.split(values - value, 2)
+    # NaN on one side is a plateau's end as well: an overflow within one standard error.
+    return jnp.minimum(jnp.where(jnp.isnan(up), -jnp.inf, up), jnp.where(jnp.isnan(down), -jnp.inf, down))
+
+
+def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces) -> Certificate:
     free = faces.free
-    gradient = jnp.where(free, faces.gradient, 0.0)
+    edm, step, scale = _solve_matrix_free(flat, z, faces)
     _, product = jax.linearize(jax.grad(flat.value), z)
-    solved = linalg.conjugate_gradients(
-        lambda v: jnp.where(free, product(jnp.where(free, v, 0.0)), 0.0), gradient, tol=1e-3, max_steps=1000
-    )
-    # For a positive definite matrix the error of x @ gradient is second order in the residual.
-    trusted = solved.positive & (solved.residual <= 0.1)
-    edm = jnp.where(trusted, 0.5 * gradient @ solved.x, jnp.inf)
-    curvature = jnp.where(solved.positive, 1.0, -1.0).astype(z.dtype)
-    norm = jnp.linalg.norm(solved.direction)
-    change = _curvature_change(flat, z, -solved.x)
+    eigenvalue, direction = linalg.least_ritz(lambda v: scale * product(scale * v), jnp.where(free, 1.0, 0.0))
+    change, beyond = _along(flat, value, z, step * scale)
     return Certificate(
-        jnp.where(jnp.all(gradient == 0), 0.0, edm),
+        edm,
         jnp.max(jnp.abs(faces.gradient)),
         change,
-        curvature,
-        solved.direction / jnp.where(norm > 0, norm, 1.0),
-        -solved.x,
+        beyond,
+        jnp.full_like(z, jnp.inf),
+        eigenvalue,
+        direction,
+        step,
         jnp.zeros_like(z),
         free,
         None,
-        jnp.all(jnp.isfinite(solved.x)),
+        jnp.all(jnp.isfinite(step)),
     )
 
 
-def _curvature_change(flat: FlatProblem, z: jax.Array, step: jax.Array) -> jax.Array:
-    """Relative change of the curvature along ``step`` between its ends; 0 for a step too small to matter."""
+def _solve_matrix_free(flat: FlatProblem, z: jax.Array, faces: Faces) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Expected decrease, the Newton step in equilibrated coordinates, and the scale (0 on held coordinates)."""
+    _, product = jax.linearize(jax.grad(flat.value), z)
+    scale = jnp.where(faces.free, linalg.matrix_free_scale(product, z), 0.0)
+    gradient = faces.gradient * scale
+    solved = linalg.conjugate_gradients(lambda v: scale * product(scale * v), gradient, tol=1e-3, max_steps=1000)
+    # For a positive definite matrix the error of the decrease is second order in the residual.
+    trusted = solved.positive & (solved.residual <= 0.1)
+    edm = jnp.where(trusted, 0.5 * gradient @ solved.x, jnp.inf)
+    return jnp.where(jnp.all(gradient == 0), 0.0, edm), -solved.x, scale
+
+
+def _along(flat: FlatProblem, value: jax.Array, z: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Relative change of the curvature over ``step``, and of the objective far beyond it; 0 for no step."""
     norm = jnp.max(jnp.abs(step))
     unit = step / jnp.where(norm > 0, norm, 1.0)
     here = unit @ flat.hvp(z, unit)
     there = unit @ flat.hvp(z + step, unit)
-    return jnp.where((norm > 0) & (here > 0), jnp.abs(there / jnp.where(here > 0, here, 1.0) - 1.0), 0.0)
+    change = jnp.where((norm > 0) & (here > 0), jnp.abs(there / jnp.where(here > 0, here, 1.0) - 1.0), 0.0)
+    noise = 64.0 * jnp.finfo(z.dtype).eps * jnp.abs(value)
+    gain = flat.value(z + 30.0 * step) - value
+    return change, jnp.where(gain > noise, gain, jnp.minimum(gain, 0.0))

@@ -29,8 +29,7 @@ class Direction(NamedTuple):
 
     step: jax.Array
     edm: jax.Array  # minus half the slope along the step
-    damping: jax.Array  # the damping that made the matrix positive definite
-    singular: jax.Array  # whether it had to be raised for that
+    singular: jax.Array  # the curvature is not positive definite, so that damping need not vanish
 
 
 class Damped:
@@ -112,12 +111,12 @@ class Damped:
         found = self.direction(flat, z, curvature, flat.faces(z, grad), damping)
 
         previous = jnp.where(accept & ~first, state.edm, state.previous_edm)
-        undamped = (found.damping == 0) | found.singular
+        undamped = (damping == 0) | found.singular
         settled = (found.edm <= jnp.finfo(z.dtype).eps ** 1.5) | (found.edm > 0.1 * previous)
         converged = accept & undamped & (found.edm <= tol) & settled
         # A rejected step at a point that meets the tolerance is rounding error: there is nothing left to gain.
         exhausted = ~accept & (state.edm <= tol) & ((state.damping == 0) | found.singular)
-        stalled = found.damping > self.max_damping
+        stalled = damping > self.max_damping
         status = jnp.where(converged | exhausted, Status.CONVERGED, jnp.where(stalled, Status.STALLED, RUNNING))
         status = jnp.where(first & ~finite, Status.NOT_FINITE, status)
         return DampedState(
@@ -126,7 +125,7 @@ class Damped:
             grad,
             curvature,
             found.step,
-            found.damping,
+            damping,
             found.edm,
             previous,
             state.num_steps + 1,

@@ -14,8 +14,11 @@ from lossgeo.solvers.problem import Faces, FlatProblem
 class Newton(Damped):
     """Damped Newton (see :class:`Damped`) by Cholesky factors of the equilibrated Hessian.
 
-    One Hessian for each accepted step, one factor for each step; a matrix that is not positive definite to working
-    precision is damped until it is.
+    One Hessian for each accepted step, one factor for each step. Where the matrix is not positive definite to working
+    precision its eigenvalues are replaced by their absolute values: saddles repel, and directions without curvature
+    get a bounded step.
+
+    Reference: Dauphin et al. (2014), NeurIPS (saddle-free Newton).
 
     Args:
         max_steps: default budget.
@@ -49,18 +52,20 @@ class Newton(Damped):
         scaled = jnp.where(free[:, None] & free[None, :], scaled, 0.0)
         rhs = jnp.where(free, faces.gradient * scale, 0.0)
         smallest_pivot = linalg.rank_tolerance(z.shape[0], z.dtype)
+        held = jnp.where(free, 0.0, 1.0)
 
-        def factor(damping: jax.Array) -> tuple[jax.Array, jax.Array]:
-            lower = jnp.linalg.cholesky(scaled + jnp.diag(jnp.where(free, damping, 1.0)), symmetrize_input=False)
-            return lower, jnp.all(jnp.isfinite(lower)) & jnp.all(jnp.square(jnp.diagonal(lower)) > smallest_pivot)
+        def factor(damping: jax.Array) -> jax.Array:
+            return jnp.linalg.cholesky(scaled + jnp.diag(jnp.where(free, damping, held)), symmetrize_input=False)
 
-        def raise_damping(carry: tuple) -> tuple:
-            damping = jnp.maximum(16.0 * carry[0], jnp.sqrt(jnp.finfo(z.dtype).eps))
-            return damping, *factor(damping)
+        def positive_definite() -> jax.Array:
+            return -jax.scipy.linalg.cho_solve((factor(damping), True), rhs)
 
-        lower, definite = factor(damping)
-        raised, lower, _ = jax.lax.while_loop(
-            lambda carry: ~carry[2] & (carry[0] <= self.max_damping), raise_damping, (damping, lower, definite)
-        )
-        step = -jax.scipy.linalg.cho_solve((lower, True), rhs)
-        return Direction(step * scale, -0.5 * rhs @ step, raised, ~definite)
+        def indefinite() -> jax.Array:
+            eigenvalues, vectors = jnp.linalg.eigh(scaled, symmetrize_input=False)
+            least = jnp.sqrt(jnp.finfo(z.dtype).eps)
+            return -vectors @ ((rhs @ vectors) / (jnp.maximum(jnp.abs(eigenvalues), least) + damping))
+
+        lower = factor(jnp.zeros_like(damping))
+        definite = jnp.all(jnp.isfinite(lower)) & jnp.all(jnp.square(jnp.diagonal(lower)) > smallest_pivot)
+        step = jax.lax.cond(definite, positive_definite, indefinite)
+        return Direction(jnp.where(free, step * scale, 0.0), -0.5 * rhs @ step, ~definite)

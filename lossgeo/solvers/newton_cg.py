@@ -57,4 +57,4 @@ class NewtonCG(Damped):
 
         solved = linalg.conjugate_gradients(matvec, rhs, tol=self.cg_tol, max_steps=self.max_cg_steps)
         edm = 0.5 * rhs @ solved.x
-        return Direction(solved.x * scale, edm, damping, ~solved.positive)
+        return Direction(solved.x * scale, edm, ~solved.positive)

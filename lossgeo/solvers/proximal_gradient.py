@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lossgeo import linalg
-from lossgeo.solvers.certificate import certify
+from lossgeo.solvers.certificate import expected_decrease
 from lossgeo.solvers.problem import FlatProblem, Problem
 from lossgeo.solvers.status import RUNNING, Status
 
@@ -116,8 +116,7 @@ class ProximalGradient:
         num_steps = state.num_steps + 1
 
         def check() -> tuple[jax.Array, jax.Array]:
-            _, certificate = certify(dataclasses.replace(problem, init=flat.unravel(z)))
-            return certificate.edm, num_steps + num_steps // 2
+            return expected_decrease(dataclasses.replace(problem, init=flat.unravel(z))), num_steps + num_steps // 2
 
         edm, next_check = jax.lax.cond(num_steps >= state.next_check, check, lambda: (state.edm, state.next_check))
         stuck = ~ok | (rises & jnp.all(v == state.z))

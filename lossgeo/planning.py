@@ -1,0 +1,69 @@
+"""Which solver runs, and why."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import optax
+
+from lossgeo.posing import Posed, is_kinked
+from lossgeo.solvers import DENSE_LIMIT, LBFGS, GradientTransform, Newton, NewtonCG, ProximalGradient, Solver
+from lossgeo.solvers.damped import Damped
+
+__all__ = ["Plan", "plan_for", "plan_solver"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Which solver runs, which polishes, and why."""
+
+    solver: Any
+    polish: Any = None
+    reason: str = dataclasses.field(default="", compare=False)
+
+    def __str__(self) -> str:
+        names = self.solver.name if self.polish is None else f"{self.solver.name}, then {self.polish.name}"
+        return f"{names}: {self.reason}"
+
+
+def plan_solver(solver: Any, num_params: int, kinked: bool) -> Plan:
+    """Choose the solvers.
+
+    Args:
+        solver: ``"auto"``, a solver of ``lossgeo.solvers`` or an ``optax.GradientTransformation``.
+        num_params: number of unconstrained coordinates.
+        kinked: whether the prior has a kink.
+
+    Raises:
+        TypeError: ``solver`` is something else.
+        ValueError: the solver cannot solve a problem of this kind.
+    """
+    dense = num_params <= DENSE_LIMIT
+    newton: Any = Newton() if dense else NewtonCG()
+    size = f"{num_params} parameters" if num_params != 1 else "1 parameter"
+    if isinstance(solver, str) and solver == "auto":
+        if dense:
+            kind = "the prior has a kink: steps stay on its faces, zeros are exact" if kinked else "smooth"
+            return Plan(newton, None, f"{kind}; {size}, so the Hessian is formed")
+        if kinked:
+            return Plan(ProximalGradient(), newton, f"the prior has a kink: zeros are exact; {size}, so matrix-free")
+        return Plan(LBFGS(), newton, f"smooth; {size}, so matrix-free")
+    if isinstance(solver, optax.GradientTransformation):
+        solver = GradientTransform(solver)
+    if not isinstance(solver, Solver):
+        raise TypeError(
+            'solver must be "auto", an optax.GradientTransformation such as optax.adam(1e-2), or one of '
+            f"lossgeo.solvers such as solvers.Newton(), but is {solver!r}."
+        )
+    if kinked and isinstance(solver, LBFGS):
+        raise ValueError(
+            "solvers.LBFGS needs a smooth objective, but the prior has a kink (a Laplace distribution). Use "
+            "solvers.ProximalGradient(), solvers.Newton() or solver='auto'."
+        )
+    return Plan(solver, None if isinstance(solver, Damped) else newton, "chosen by the caller")
+
+
+def plan_for(posed: Posed, solver: Any) -> Plan:
+    """The plan for a posed objective; static."""
+    num_params = sum(leaf.size for leaf in jax.eval_shape(posed.to_unconstrained, posed.template))
+    return plan_solver(solver, num_params, is_kinked(posed))

@@ -1,0 +1,85 @@
+"""An objective joined with data, as a function of unconstrained coordinates: what solvers are given."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lossgeo._pytree import path_name, pytree
+from lossgeo.objective import Objective
+from lossgeo.solvers import Problem
+from lossgeo.structure import depends_on
+from lossgeo.supports import Real, Support
+
+__all__ = ["Posed", "as_problem", "is_kinked", "kinks", "objective_value", "pose"]
+
+
+@pytree
+class Posed:
+    """An objective with its data, as a function of unconstrained coordinates: a list of arrays, one for each leaf."""
+
+    objective: Objective
+    data: tuple[Any, ...]
+    weights: Any
+    supports: tuple[Support, ...]
+    template: Any
+
+    def to_params(self, u: list[jax.Array]) -> Any:
+        """Parameters at unconstrained coordinates."""
+        leaves, tree = jax.tree.flatten(self.template)
+        values = [s.forward(v).astype(leaf.dtype) for s, v, leaf in zip(self.supports, u, leaves, strict=True)]
+        return jax.tree.unflatten(tree, values)
+
+    def to_unconstrained(self, params: Any) -> list[jax.Array]:
+        """Unconstrained coordinates of parameters inside their supports. Held parameters have none."""
+        return [s.inverse(v) for s, v in zip(self.supports, jax.tree.leaves(params), strict=True)]
+
+
+def pose(objective: Objective, params: Any, data: tuple[Any, ...], weights: Any) -> Posed:
+    """Join an objective with data; ``params`` tells the structure, shapes and dtypes."""
+    params = jax.tree.map(jnp.asarray, params)
+    return Posed(objective, data, weights, tuple(objective.supports(params)), params)
+
+
+def is_kinked(posed: Posed) -> bool:
+    """Whether the prior has a kink; static.
+
+    Raises:
+        ValueError: the place of a kink depends on other parameters, so that the faces move with them.
+    """
+    kinks = posed.objective.prior.kinks
+    if jax.eval_shape(kinks, posed.template) is None:
+        return False
+    names = [path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(posed.template)[0]]
+    moving = depends_on(lambda params: [center for center, _ in kinks(params) or []], posed.template)
+    for name, moves in zip(names, moving, strict=True):
+        if moves:
+            raise ValueError(
+                f"the prior of {name!r} has its kink (loc) at a value that depends on other parameters, where no "
+                "solver can hold it. Write the hierarchy non-centered: a deviation with a kink at 0, added in the "
+                "model."
+            )
+    return True
+
+
+def as_problem(posed: Posed) -> Problem:
+    """The problem of minimising a posed objective from its template."""
+    return Problem(objective_value, kinks if is_kinked(posed) else None, posed, posed.to_unconstrained(posed.template))
+
+
+def objective_value(u: Any, posed: Posed) -> jax.Array:
+    """The objective, in the precision of the parameters whatever that of the data."""
+    value = posed.objective.negative_log_posterior(posed.to_params(u), posed.data, posed.weights)
+    return value.astype(jnp.result_type(float, *u) if not u else jnp.result_type(*u))
+
+
+def kinks(u: Any, posed: Posed) -> tuple[Any, Any]:
+    """Centers and strengths; only parameters on the real line can rest on a kink."""
+    params = posed.to_params(u)
+    found = posed.objective.prior.kinks(params) or []
+    centers, strengths = [], []
+    for support, value, (center, strength) in zip(posed.supports, u, found, strict=True):
+        real = isinstance(support, Real)
+        centers.append(center if real else jnp.zeros_like(value))
+        strengths.append(strength if real else jnp.zeros_like(value))
+    return centers, strengths
