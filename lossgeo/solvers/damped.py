@@ -17,6 +17,7 @@ class DampedState(NamedTuple):
     grad: jax.Array
     curvature: jax.Array
     direction: jax.Array
+    length: jax.Array
     damping: jax.Array
     edm: jax.Array
     previous_edm: jax.Array
@@ -35,9 +36,9 @@ class Direction(NamedTuple):
 class Damped:
     r"""Newton's method with adaptive damping, on the face of the kinks.
 
-    The step solves :math:`(H + \mu D^{-2})\,s = -g` with an equilibrating scale :math:`D`, so that units of the
-    parameters cancel. :math:`\mu` is 0 while the quadratic model predicts well (quadratic convergence), grows when it
-    does not or when the matrix is not positive definite, and shrinks again.
+    The direction solves :math:`(H + \mu D^{-2})\,s = -g` with an equilibrating scale :math:`D`, so that units of the
+    parameters cancel. A step that does not decrease the objective as the quadratic model predicts is shortened twice;
+    if that does not help, :math:`\mu` grows. It is 0 otherwise, and convergence quadratic.
 
     With kinks :math:`\lambda_j|u_j - c_j|`, coordinates on a kink that is optimal to stay on are held, the others
     move, and one that crosses is put on its kink exactly. As :math:`\mu` grows the step becomes a scaled
@@ -83,25 +84,37 @@ class Damped:
         status = jnp.asarray(RUNNING, jnp.int32)
         nothing = jnp.zeros_like(z)
         return DampedState(
-            z, infinity, nothing, self.blank(z), nothing, zero, infinity, infinity, jnp.asarray(-1), status
+            z,
+            infinity,
+            nothing,
+            self.blank(z),
+            nothing,
+            zero + 1.0,
+            zero,
+            infinity,
+            infinity,
+            jnp.asarray(-1),
+            status,
         )
 
     def step(self, problem: Problem, state: DampedState, tol: jax.Array) -> DampedState:
         """See :class:`lossgeo.solvers.Solver`."""
         flat = FlatProblem(problem)
         faces = flat.faces(state.z, state.grad)
-        z = flat.project(state.z + state.direction, faces)
+        z = flat.project(state.z + state.length * state.direction, faces)
         value, grad = flat.value_and_grad(z)
         ratio = self._agreement(flat, state, faces, z, value, grad)
         first = state.num_steps < 0
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(grad))
         accept = finite & (first | (ratio > 1e-4))
 
+        # Rejected: first shorter along the same direction, which keeps the scaling of ill-conditioned problems; then
+        # damped.
+        shortest = state.length < 0.05
+        length = jnp.where(accept | shortest, 1.0, 0.25 * state.length)
         shrunk = jnp.where(state.damping > 1e-4, 0.1 * state.damping, 0.0)
-        grown = jnp.maximum(4.0 * state.damping, 1e-3)
-        kept = jnp.where(ratio > 0.75, shrunk, jnp.where(ratio < 0.25, grown, state.damping))
-        damping = jnp.where(accept, kept, jnp.maximum(10.0 * state.damping, 1e-2))
-        damping = jnp.where(first, 0.0, damping)
+        raised = jnp.where(shortest, jnp.maximum(10.0 * state.damping, 1e-3), state.damping)
+        damping = jnp.where(first, 0.0, jnp.where(accept, shrunk, raised))
 
         z, value, grad, curvature = jax.lax.cond(
             accept,
@@ -125,6 +138,7 @@ class Damped:
             grad,
             curvature,
             found.step,
+            length,
             damping,
             found.edm,
             previous,
