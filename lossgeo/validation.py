@@ -4,6 +4,7 @@ Shapes, dtypes and trees are checked on the host from static information. Values
 inside the compiled fit, which does not iterate if any count is positive; only then does the host look for the position.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -27,17 +28,13 @@ class Checks:
         data: non-finite values in each leaf of the data (weights last).
         params: values of each parameter leaf outside its support.
         target: target values outside the support of their distribution; ``None`` where it is not known.
+        passed: whether all counts are 0.
     """
 
     data: list[jax.Array]
     params: list[jax.Array]
     target: jax.Array | None
-
-    @property
-    def passed(self) -> jax.Array:
-        """Whether all counts are 0."""
-        counts = jax.tree.leaves((self.data, self.params, self.target))
-        return jnp.all(jnp.asarray([jnp.all(count == 0) for count in counts] or [True]))
+    passed: jax.Array
 
 
 def check_values(posed: Posed, *, fitted: bool = False) -> Checks:
@@ -56,7 +53,9 @@ def check_values(posed: Posed, *, fitted: bool = False) -> Checks:
         for s, leaf in zip(posed.supports, leaves, strict=True)
     ]
     target = likelihood.outside_support(posed.template, *posed.data) if posed.data else None
-    return Checks(data, params, None if target is None else jnp.sum(target))
+    target_count = None if target is None else jnp.sum(target)
+    counts = jax.tree.leaves((data, params, target_count))
+    return Checks(data, params, target_count, jnp.asarray(sum(counts, start=jnp.asarray(0)) == 0))
 
 
 def prepare(
@@ -72,17 +71,17 @@ def prepare(
         raise TypeError(
             f"objective must come from lg.map_objective(likelihood, prior), but is {type(objective).__name__}."
         )
-    data = tuple(jax.tree_util.tree_map_with_path(lambda p, v, i=i: _as_data(v, _data_name(i, len(data), p)),
-                 _as_array(d)) for i, d in enumerate(data))  # fmt: skip
+    count = len(data)
+    data = tuple(_as_data(entry, lambda path, i=i: _data_name(i, count, path)) for i, entry in enumerate(data))
     for index, entry in enumerate(data):
         for path, leaf in jax.tree_util.tree_flatten_with_path(entry)[0]:
             if leaf.size == 0:
                 raise ValueError(
-                    f"{_data_name(index, len(data), path)} is empty: its shape is {leaf.shape}. At least one "
+                    f"{_data_name(index, count, path)} is empty: its shape is {leaf.shape}. At least one "
                     "observation is needed."
                 )
     if weights is not None:
-        weights = _as_data(_as_array(weights), "weights")
+        weights = _as_data(weights, lambda path: "weights")
     if init_params is None:
         init_params = objective.likelihood.init(*data)
     params = jax.tree_util.tree_map_with_path(_as_param, init_params)
@@ -164,27 +163,26 @@ def raise_for_start(posed: Posed) -> None:
         )
 
 
-def _as_array(value: Any) -> Any:
-    """Lists of numbers become arrays; trees stay trees, with array leaves."""
-    if isinstance(value, np.ma.MaskedArray):
-        if np.ma.is_masked(value):
-            raise ValueError(
-                f"data must not have masked entries, but {int(np.sum(np.ma.getmaskarray(value)))} of {value.size} "
-                "are. Drop or impute those observations."
-            )
-        return value.data
-    if isinstance(value, list):
-        return np.asarray(value)
-    return jax.tree.map(lambda v: v if isinstance(v, jax.Array) else np.asarray(v), value)
+def _as_data(entry: Any, name: Callable[[Any], str]) -> Any:
+    """Arrays of an argument: lists of numbers become one array, trees stay trees."""
+    if isinstance(entry, list):
+        entry = np.asarray(entry)
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: _as_data_leaf(leaf, name(path)), entry)
 
 
-def _as_data(value: Any, name: str) -> jax.Array:
-    if value.dtype.kind not in "biuf" and not jnp.issubdtype(value.dtype, jnp.floating):
+def _as_data_leaf(value: Any, name: str) -> jax.Array:
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} must not have masked entries, but {int(np.sum(np.ma.getmaskarray(value)))} of {value.size} are. "
+            "Drop or impute those observations."
+        )
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    if array.dtype.kind not in "biuf" and not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
-            f"{name} must be numeric, but has dtype {value.dtype}. Encode labels as 0, 1, ... and drop or encode text "
+            f"{name} must be numeric, but has dtype {array.dtype}. Encode labels as 0, 1, ... and drop or encode text "
             "columns."
         )
-    return jnp.asarray(value)
+    return jnp.asarray(array)
 
 
 def _as_param(path: Any, value: Any) -> jax.Array:

@@ -1,5 +1,7 @@
 """How far from the optimum: the expected decrease that is left, in nats, and the state of the curvature."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -102,11 +104,14 @@ def _dense(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces, hess
     edm = 0.5 * jnp.sum(slopes**2 / magnitude)
     step = vectors @ jnp.where(flat_direction, 0.0, -slopes / magnitude)
     null_weight = jnp.sum(jnp.where(flat_direction, vectors**2, 0.0), axis=1)
-    change, beyond = _along(flat, value, z, step * scale)
-    rise = jnp.full_like(z, jnp.inf)
+    change = _curvature_change(flat, z, step * scale, lambda v: hessian @ v)
+    far = 30.0 * step * scale
     if p <= DENSE_LIMIT:
         inverse = (vectors / magnitude[None, :]) @ vectors.T
-        rise = jnp.where(free & (null_weight == 0), _rise(flat, value, z, inverse, scale), jnp.inf)
+        rise, beyond = _rise(flat, value, z, inverse, scale, far)
+        rise = jnp.where(free & (null_weight == 0), rise, jnp.inf)
+    else:
+        rise, beyond = jnp.full_like(z, jnp.inf), _gain(flat, value, z, far)
     return Certificate(
         edm,
         jnp.max(jnp.abs(faces.gradient)),
@@ -123,15 +128,17 @@ def _dense(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces, hess
     )
 
 
-def _rise(flat: FlatProblem, value: jax.Array, z: jax.Array, inverse: jax.Array, scale: jax.Array) -> jax.Array:
-    """Rise of the objective one standard error to the lower side of each coordinate's profile direction."""
+def _rise(
+    flat: FlatProblem, value: jax.Array, z: jax.Array, inverse: jax.Array, scale: jax.Array, far: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Rise of the objective one standard error to the lower side of each profile direction, and its gain at ``far``."""
     diagonal = jnp.diagonal(inverse)
     directions = scale[:, None] * inverse * jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0))[None, :]
-    steps = jnp.concatenate([directions.T, -directions.T])
-    values = jax.lax.map(lambda step: flat.value(z + step), steps, batch_size=linalg.HESSIAN_BLOCK)
-    up, down = jnp.split(values - value, 2)
+    steps = jnp.concatenate([directions.T, -directions.T, far[None, :]])
+    values = jax.lax.map(lambda step: flat.value(z + step), steps, batch_size=linalg.HESSIAN_BLOCK) - value
     # NaN on one side is a plateau's end as well: an overflow within one standard error.
-    return jnp.minimum(jnp.where(jnp.isnan(up), -jnp.inf, up), jnp.where(jnp.isnan(down), -jnp.inf, down))
+    both = jnp.where(jnp.isnan(values), -jnp.inf, values)[:-1].reshape(2, -1)
+    return jnp.min(both, axis=0), _above_noise(values[-1], value)
 
 
 def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces) -> Certificate:
@@ -139,12 +146,12 @@ def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces
     edm, step, scale = _solve_matrix_free(flat, z, faces)
     _, product = jax.linearize(jax.grad(flat.value), z)
     eigenvalue, direction = linalg.least_ritz(lambda v: scale * product(scale * v), jnp.where(free, 1.0, 0.0))
-    change, beyond = _along(flat, value, z, step * scale)
+    change = _curvature_change(flat, z, step * scale, product)
     return Certificate(
         edm,
         jnp.max(jnp.abs(faces.gradient)),
         change,
-        beyond,
+        _gain(flat, value, z, 30.0 * step * scale),
         jnp.full_like(z, jnp.inf),
         eigenvalue,
         direction,
@@ -168,13 +175,23 @@ def _solve_matrix_free(flat: FlatProblem, z: jax.Array, faces: Faces) -> tuple[j
     return jnp.where(jnp.all(gradient == 0), 0.0, edm), -solved.x, scale
 
 
-def _along(flat: FlatProblem, value: jax.Array, z: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Relative change of the curvature over ``step``, and of the objective far beyond it; 0 for no step."""
+def _curvature_change(
+    flat: FlatProblem, z: jax.Array, step: jax.Array, product: Callable[[jax.Array], jax.Array]
+) -> jax.Array:
+    """Relative change of the curvature along ``step`` between its ends; 0 for no step."""
     norm = jnp.max(jnp.abs(step))
     unit = step / jnp.where(norm > 0, norm, 1.0)
-    here = unit @ flat.hvp(z, unit)
+    here = unit @ product(unit)
     there = unit @ flat.hvp(z + step, unit)
-    change = jnp.where((norm > 0) & (here > 0), jnp.abs(there / jnp.where(here > 0, here, 1.0) - 1.0), 0.0)
-    noise = 64.0 * jnp.finfo(z.dtype).eps * jnp.abs(value)
-    gain = flat.value(z + 30.0 * step) - value
-    return change, jnp.where(gain > noise, gain, jnp.minimum(gain, 0.0))
+    return jnp.where((norm > 0) & (here > 0), jnp.abs(there / jnp.where(here > 0, here, 1.0) - 1.0), 0.0)
+
+
+def _gain(flat: FlatProblem, value: jax.Array, z: jax.Array, step: jax.Array) -> jax.Array:
+    """What the objective gains over ``step``."""
+    return _above_noise(flat.value(z + step) - value, value)
+
+
+def _above_noise(gain: jax.Array, value: jax.Array) -> jax.Array:
+    """A gain, 0 where it is positive only by rounding."""
+    noise = 64.0 * jnp.finfo(value.dtype).eps * jnp.abs(value)
+    return jnp.where(gain > noise, gain, jnp.minimum(gain, 0.0))
