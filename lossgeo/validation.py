@@ -4,6 +4,7 @@ Shapes, dtypes and trees are checked on the host from static information. Values
 inside the compiled fit, which does not iterate if any count is positive; only then does the host look for the position.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +73,7 @@ def prepare(
             f"objective must come from lg.map_objective(likelihood, prior), but is {type(objective).__name__}."
         )
     count = len(data)
-    data = tuple(_as_data(entry, lambda path, i=i: _data_name(i, count, path)) for i, entry in enumerate(data))
+    data = tuple(_as_data(entry, functools.partial(_data_name, i, count)) for i, entry in enumerate(data))
     for index, entry in enumerate(data):
         for path, leaf in jax.tree_util.tree_flatten_with_path(entry)[0]:
             if leaf.size == 0:
