@@ -1,6 +1,7 @@
 """lossgeo: certified maximum-likelihood and maximum-a-posteriori estimation, and the geometry of losses."""
 
 from lossgeo import distributions as distributions
+from lossgeo import geometry as geometry
 from lossgeo import links as links
 from lossgeo import models as models
 from lossgeo import solvers as solvers

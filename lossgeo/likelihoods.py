@@ -83,6 +83,13 @@ class ModelLikelihood(Likelihood):
         distribution = self.distribution(params, *inputs)
         check_target_shape(distribution, target)
         terms = jnp.asarray(distribution.log_prob(target))
+        shape = _array_shape(target)
+        if shape is not None and terms.shape != shape[: terms.ndim]:
+            raise ValueError(
+                f"the target has shape {shape}, but its log-density under the model's {type(distribution).__name__} "
+                f"has shape {terms.shape}: one was broadcast against the other. Reshape the target or the linear "
+                "predictor."
+            )
         return jnp.sum(terms, axis=tuple(range(1, terms.ndim))) if terms.ndim > 1 else terms
 
     def target_support(self, params: Any, *data: Any) -> Support | None:
@@ -111,7 +118,8 @@ class FunctionLikelihood(Likelihood):
                 f"the log-likelihood returned the distribution {_describe(terms)}, not log-densities. A model that "
                 "returns a distribution becomes a likelihood by lg.likelihood(model)."
             )
-        if jnp.ndim(terms) > 1 or not jnp.issubdtype(jnp.result_type(terms), jnp.floating):
+        shape = _array_shape(terms)
+        if shape is None or len(shape) > 1 or not jnp.issubdtype(jnp.result_type(terms), jnp.floating):
             raise ValueError(
                 "the log-likelihood must return floating log-densities of shape (n,), one for each observation, or "
                 f"() for one dependent unit, but returned {_describe(terms)}. Sum over the components of an "

@@ -42,12 +42,10 @@ def plan_solver(solver: Any, num_params: int, kinked: bool) -> Plan:
     newton: Any = Newton() if dense else NewtonCG()
     size = f"{num_params} parameters" if num_params != 1 else "1 parameter"
     if isinstance(solver, str) and solver == "auto":
-        if dense:
-            kind = "the prior has a kink: steps stay on its faces, zeros are exact" if kinked else "smooth"
-            return Plan(newton, None, f"{kind}; {size}, so the Hessian is formed")
+        hessian = "the Hessian is formed" if dense else "matrix-free"
         if kinked:
-            return Plan(ProximalGradient(), newton, f"the prior has a kink: zeros are exact; {size}, so matrix-free")
-        return Plan(LBFGS(), newton, f"smooth; {size}, so matrix-free")
+            return Plan(ProximalGradient(), newton, f"the prior has a kink, zeros are exact; {size}, so {hessian}")
+        return Plan(newton if dense else LBFGS(), None if dense else newton, f"smooth; {size}, so {hessian}")
     if isinstance(solver, optax.GradientTransformation):
         solver = GradientTransform(solver)
     if not isinstance(solver, Solver):

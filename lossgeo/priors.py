@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lossgeo import supports
 from lossgeo._pytree import as_function, broadcast_prefix, path_name, pytree
@@ -161,7 +162,9 @@ def prior(declared: Any | Callable[[Any], Any] | None) -> Prior:
             f"the prior of {name!r} must be a distribution, but is {value!r}. Use e.g. distributions.Normal(0.0, "
             "1.0), distributions.Flat() for none, or distributions.Fixed(value) to hold the parameter."
         )
-    return TreePrior(jax.tree.map(as_tree, declared, is_leaf=is_distribution))
+    # NumPy scalars become Python floats, weakly typed: a loop over np.geomspace costs one trace, in any precision.
+    declared = jax.tree.map(as_tree, declared, is_leaf=is_distribution)
+    return TreePrior(jax.tree.map(lambda v: float(v) if isinstance(v, np.floating) else v, declared))
 
 
 def _leaf_support(entry: Entry) -> supports.Support:

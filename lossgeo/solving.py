@@ -150,7 +150,7 @@ def finish(posed: Posed, plan: Plan, state: Any, tol: Any, interrupted: bool | j
 def conclude(posed: Posed, u: list[jax.Array], tol: Any, status: Any, num_steps: Any, known: Any = None) -> Solution:
     """Certify a point and turn the end of a loop into a status."""
     problem = dataclasses.replace(as_problem(posed), init=u)
-    value, certificate = certify(problem, known)
+    value, certificate = certify(problem, known, posed.to_unconstrained(posed.template))
     status, direction = verdict(posed, u, certificate, tol, status)
     return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, direction)
 

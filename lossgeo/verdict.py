@@ -17,8 +17,15 @@ __all__ = ["verdict"]
 LEAST_RISE = 0.02
 """Nats that the objective must rise one standard error away from an optimum, where a parabola rises 0.5."""
 
+FLAT = 1e-3
+"""Nats that the objective may change along a direction in which it is called flat (beside 0.5 for a standard error)."""
+
 CURVATURE_CHANGE = 0.1
 """Change of the curvature along the last Newton step above which the expected decrease cannot be trusted."""
+
+FLAT_GAIN = 1e3
+"""Gain thirty Newton steps away, in units of the expected decrease, above which a minimum is flat: a parabola that is
+overshot gains 840, a power of 3 and more gains 3000."""
 
 FAR = 12.0
 """Travel of a constrained coordinate (for a positive one a factor of 1e5) that, without an optimum in sight, counts as
@@ -59,6 +66,9 @@ def verdict(
     at_infinity = Status.SEPARATED if _is_classification(posed) else Status.UNBOUNDED
     z, start = ravel_pytree(u)[0], ravel_pytree(posed.to_unconstrained(posed.template))[0]
     rank_tol = linalg.rank_tolerance(c.free.shape[0], c.eigenvalue.dtype)
+    singular = c.eigenvalue <= rank_tol
+    one_sided = (c.one_sided[0] <= FLAT) & (c.one_sided[1] > FLAT)
+    faded = (c.start_change > FLAT) if at_infinity == Status.SEPARATED else jnp.asarray(False)
     vanishes = small & (c.curvature_change > CURVATURE_CHANGE)
     shallow = ~(c.rise >= LEAST_RISE)
     lost = ~small & (status != Status.INTERRUPTED)
@@ -71,10 +81,13 @@ def verdict(
 
     # Later cases take precedence over earlier ones.
     cases = [
+        # First, because it alone leaves some estimates and their uncertainty standing. A direction that is flat to one
+        # side only, or in a classifier was not flat at the start, has lost its curvature on the way to infinity.
+        (small & singular, c.direction, Status.UNIDENTIFIED),
+        (small & singular & (one_sided | faded), c.direction, None),
         (small & jnp.any(shallow), jnp.where(shallow, jnp.sign(z - start), 0.0), None),
         (vanishes, c.step, None),
-        (vanishes & (c.beyond > 0), c.step, Status.NOT_POSITIVE_DEFINITE),
-        (small & (c.eigenvalue <= rank_tol), c.direction, Status.UNIDENTIFIED),
+        (vanishes & (c.beyond > FLAT_GAIN * c.edm), c.step, Status.NOT_POSITIVE_DEFINITE),
         (small & (c.eigenvalue < -rank_tol), c.direction, Status.NOT_POSITIVE_DEFINITE),
         (lost & jnp.any(jnp.abs(z) > limit), jnp.nan_to_num(z), None),
         (lost & jnp.any(far), jnp.where(far, travel, 0.0), None),

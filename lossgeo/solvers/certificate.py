@@ -1,9 +1,11 @@
 """How far from the optimum: the expected decrease that is left, in nats, and the state of the curvature."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from lossgeo import linalg
 from lossgeo._pytree import pytree
@@ -14,6 +16,9 @@ DENSE_LIMIT = 512
 
 RANK_LIMIT = 1024
 """Largest number of coordinates for which the Hessian is formed once at the end, so that its rank is known."""
+
+FAR_ALONG = 100.0
+"""Units of the equilibrated coordinates that count as far along a direction without curvature."""
 
 
 @pytree
@@ -33,6 +38,11 @@ class Certificate:
         eigenvalue: least eigenvalue of the equilibrated Hessian on the free coordinates (or a bound from above).
         direction: unit vector of that eigenvalue in the equilibrated coordinates, shape ``(p,)``.
         step: the Newton step that is left, in units of the equilibrated coordinates, shape ``(p,)``.
+        one_sided: change of the objective far to either side along ``direction``, the lesser first, in nats, shape
+            ``(2,)``. Both about 0: nothing determines that direction. One of them: its curvature was lost on the way
+            to infinity.
+        start_change: change of the objective along the same direction at the start of the solver, in nats. About 0 if
+            the direction is missing from the model, of any size if its curvature got lost.
         null_weight: share of each coordinate in the directions without curvature, in [0, 1], shape ``(p,)``.
         free: coordinates that are not held on a kink, shape ``(p,)``.
         hessian: Hessian of the objective, shape ``(p, p)``; ``None`` beyond ``RANK_LIMIT``, where rank is not known.
@@ -47,6 +57,8 @@ class Certificate:
     eigenvalue: jax.Array
     direction: jax.Array
     step: jax.Array
+    one_sided: jax.Array
+    start_change: jax.Array
     null_weight: jax.Array
     free: jax.Array
     hessian: jax.Array | None
@@ -54,7 +66,7 @@ class Certificate:
 
 
 def certify(
-    problem: Problem, known: tuple[jax.Array, jax.Array, jax.Array] | None = None
+    problem: Problem, known: tuple[jax.Array, jax.Array, jax.Array] | None = None, start: Any = None
 ) -> tuple[jax.Array, Certificate]:
     """Value of the objective and certificate at ``problem.init``.
 
@@ -64,13 +76,15 @@ def certify(
     Args:
         problem: the function and, as its start, the point to judge.
         known: value, gradient and Hessian there, if they have been computed already.
+        start: where the solver started, a tree like ``problem.init``; by default the point itself.
     """
     flat = FlatProblem(problem)
     z = flat.z0
     value, grad = flat.value_and_grad(z) if known is None else known[:2]
     faces = flat.faces(z, grad)
     if z.shape[0] <= RANK_LIMIT:
-        certificate = _dense(flat, value, z, faces, flat.hessian(z) if known is None else known[2])
+        away = jnp.zeros_like(z) if start is None else ravel_pytree(start)[0] - z
+        certificate = _dense(flat, value, z, faces, flat.hessian(z) if known is None else known[2], away)
     else:
         certificate = _matrix_free(flat, value, z, faces)
     finite = certificate.finite & jnp.isfinite(value) & jnp.all(jnp.isfinite(grad))
@@ -87,12 +101,29 @@ def expected_decrease(problem: Problem) -> jax.Array:
     return _solve_matrix_free(flat, flat.z0, flat.faces(flat.z0, grad))[0]
 
 
-def _dense(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces, hessian: jax.Array) -> Certificate:
+def _dense(
+    flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces, hessian: jax.Array, away: jax.Array
+) -> Certificate:
     p, free = z.shape[0], faces.free
     finite = jnp.all(jnp.isfinite(hessian))
     if p == 0:
         zero = jnp.zeros((), z.dtype)
-        return Certificate(zero, zero, zero, zero, z, zero + 1.0, z, z, z, free, hessian, jnp.asarray(True))
+        return Certificate(
+            zero,
+            zero,
+            zero,
+            zero,
+            z,
+            zero + 1.0,
+            z,
+            z,
+            jnp.zeros(2, z.dtype),
+            zero,
+            z,
+            free,
+            hessian,
+            jnp.asarray(True),
+        )
     scaled, scale = linalg.equilibrate(jnp.where(jnp.isfinite(hessian), hessian, 0.0))
     # Coordinates held on a kink get a curvature above all others: they are no one's direction.
     scaled = jnp.where(free[:, None] & free[None, :], scaled, jnp.diag(jnp.where(free, 0.0, 2.0 * p)))
@@ -106,12 +137,23 @@ def _dense(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces, hess
     null_weight = jnp.sum(jnp.where(flat_direction, vectors**2, 0.0), axis=1)
     change = _curvature_change(flat, z, step * scale, lambda v: hessian @ v)
     far = 30.0 * step * scale
+    direction = vectors[:, 0]
+    along = FAR_ALONG * direction * scale
+    rows = jnp.stack([far, along, -along, away, away + along, away - along])
     if p <= DENSE_LIMIT:
         inverse = (vectors / magnitude[None, :]) @ vectors.T
-        rise, beyond = _rise(flat, value, z, inverse, scale, far)
-        rise = jnp.where(free & (null_weight == 0), rise, jnp.inf)
-    else:
-        rise, beyond = jnp.full_like(z, jnp.inf), _gain(flat, value, z, far)
+        rows = jnp.concatenate([rows, *_standard_errors(inverse, scale)])
+    gains = jax.lax.map(lambda step: flat.value(z + step), rows, batch_size=linalg.HESSIAN_BLOCK) - value
+    beyond = _above_noise(gains[0], value)
+    one_sided = jnp.where(jnp.isnan(gains[1:3]), jnp.inf, gains[1:3])
+    start_change = jnp.max(jnp.abs(gains[4:6] - gains[3]))
+    direction = jnp.where(one_sided[0] <= one_sided[1], direction, -direction)
+    rise = jnp.full_like(z, jnp.inf)
+    if p <= DENSE_LIMIT:
+        # NaN on one side is a plateau's end as well: an overflow within one standard error. Half a nat drowns in the
+        # rounding error of a large objective, which then says nothing.
+        sides = jnp.where(jnp.isnan(gains), -jnp.inf, gains)[6:].reshape(2, p)
+        rise = jnp.where(free & (null_weight == 0), jnp.min(sides, axis=0) + _noise(value), jnp.inf)
     return Certificate(
         edm,
         jnp.max(jnp.abs(faces.gradient)),
@@ -119,8 +161,10 @@ def _dense(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces, hess
         beyond,
         rise,
         eigenvalues[0],
-        vectors[:, 0],
+        direction,
         step,
+        jnp.sort(one_sided),
+        start_change,
         null_weight,
         free,
         hessian,
@@ -128,17 +172,11 @@ def _dense(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces, hess
     )
 
 
-def _rise(
-    flat: FlatProblem, value: jax.Array, z: jax.Array, inverse: jax.Array, scale: jax.Array, far: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Rise of the objective one standard error to the lower side of each profile direction, and its gain at ``far``."""
+def _standard_errors(inverse: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Steps of one standard error to either side along each coordinate's profile direction, one a row."""
     diagonal = jnp.diagonal(inverse)
-    directions = scale[:, None] * inverse * jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0))[None, :]
-    steps = jnp.concatenate([directions.T, -directions.T, far[None, :]])
-    values = jax.lax.map(lambda step: flat.value(z + step), steps, batch_size=linalg.HESSIAN_BLOCK) - value
-    # NaN on one side is a plateau's end as well: an overflow within one standard error.
-    both = jnp.where(jnp.isnan(values), -jnp.inf, values)[:-1].reshape(2, -1)
-    return jnp.min(both, axis=0), _above_noise(values[-1], value)
+    columns = scale[:, None] * inverse * jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0))[None, :]
+    return columns.T, -columns.T
 
 
 def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces) -> Certificate:
@@ -151,11 +189,13 @@ def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces
         edm,
         jnp.max(jnp.abs(faces.gradient)),
         change,
-        _gain(flat, value, z, 30.0 * step * scale),
+        _above_noise(flat.value(z + 30.0 * step * scale) - value, value),
         jnp.full_like(z, jnp.inf),
         eigenvalue,
         direction,
         step,
+        jnp.full((2,), jnp.inf, z.dtype),
+        jnp.zeros((), z.dtype),
         jnp.zeros_like(z),
         free,
         None,
@@ -186,12 +226,11 @@ def _curvature_change(
     return jnp.where((norm > 0) & (here > 0), jnp.abs(there / jnp.where(here > 0, here, 1.0) - 1.0), 0.0)
 
 
-def _gain(flat: FlatProblem, value: jax.Array, z: jax.Array, step: jax.Array) -> jax.Array:
-    """What the objective gains over ``step``."""
-    return _above_noise(flat.value(z + step) - value, value)
-
-
 def _above_noise(gain: jax.Array, value: jax.Array) -> jax.Array:
     """A gain, 0 where it is positive only by rounding."""
-    noise = 64.0 * jnp.finfo(value.dtype).eps * jnp.abs(value)
-    return jnp.where(gain > noise, gain, jnp.minimum(gain, 0.0))
+    return jnp.where(gain > _noise(value), gain, jnp.minimum(gain, 0.0))
+
+
+def _noise(value: jax.Array) -> jax.Array:
+    """Rounding error of an objective of this size."""
+    return 64.0 * jnp.finfo(value.dtype).eps * jnp.abs(value)

@@ -19,6 +19,7 @@ class DampedState(NamedTuple):
     direction: jax.Array
     length: jax.Array
     damping: jax.Array
+    singular: jax.Array
     edm: jax.Array
     previous_edm: jax.Array
     num_steps: jax.Array
@@ -91,6 +92,7 @@ class Damped:
             nothing,
             zero + 1.0,
             zero,
+            jnp.asarray(False),
             infinity,
             infinity,
             jnp.asarray(-1),
@@ -112,7 +114,9 @@ class Damped:
         # damped.
         shortest = state.length < 0.05
         length = jnp.where(accept | shortest, 1.0, 0.25 * state.length)
-        shrunk = jnp.where(state.damping > 1e-4, 0.1 * state.damping, 0.0)
+        # Without curvature in some direction damping alone bounds the step, and is given up slowly.
+        fast = jnp.where(state.damping > 1e-4, 0.1 * state.damping, 0.0)
+        shrunk = jnp.where(state.singular, jnp.where(ratio > 0.75, 0.5, 1.0) * state.damping, fast)
         raised = jnp.where(shortest, jnp.maximum(10.0 * state.damping, 1e-3), state.damping)
         damping = jnp.where(first, 0.0, jnp.where(accept, shrunk, raised))
 
@@ -125,7 +129,7 @@ class Damped:
 
         previous = jnp.where(accept & ~first, state.edm, state.previous_edm)
         undamped = (damping == 0) | found.singular
-        settled = (found.edm <= jnp.finfo(z.dtype).eps ** 1.5) | (found.edm > 0.1 * previous)
+        settled = (found.edm <= jnp.finfo(z.dtype).eps ** 1.5) | (found.edm > 0.5 * previous)
         converged = accept & undamped & (found.edm <= tol) & settled
         # A rejected step at a point that meets the tolerance is rounding error: there is nothing left to gain.
         exhausted = ~accept & (state.edm <= tol) & ((state.damping == 0) | found.singular)
@@ -140,6 +144,7 @@ class Damped:
             found.step,
             length,
             damping,
+            found.singular,
             found.edm,
             previous,
             state.num_steps + 1,

@@ -52,20 +52,27 @@ class Newton(Damped):
         scaled = jnp.where(free[:, None] & free[None, :], scaled, 0.0)
         rhs = jnp.where(free, faces.gradient * scale, 0.0)
         smallest_pivot = linalg.rank_tolerance(z.shape[0], z.dtype)
-        held = jnp.where(free, 0.0, 1.0)
+        identity = jnp.eye(z.shape[0], dtype=z.dtype)
 
-        def factor(damping: jax.Array) -> jax.Array:
-            return jnp.linalg.cholesky(scaled + jnp.diag(jnp.where(free, damping, held)), symmetrize_input=False)
+        def factor(matrix: jax.Array, damping: jax.Array) -> jax.Array:
+            diagonal = jnp.diag(jnp.where(free, damping, 1.0))
+            return jnp.linalg.cholesky(matrix + diagonal, symmetrize_input=False)
 
-        def positive_definite() -> jax.Array:
-            return -jax.scipy.linalg.cho_solve((factor(damping), True), rhs)
+        # Each factorisation waits for the one before it through its input: under vmap all branches run, and two batched
+        # kernels at once can block each other for want of threads.
+        lower = factor(scaled, jnp.zeros_like(damping))
+        definite = jnp.all(jnp.isfinite(lower)) & jnp.all(jnp.square(jnp.diagonal(lower)) > smallest_pivot)
+        damped = jax.lax.cond(
+            definite & (damping > 0), lambda: factor(jnp.where(definite, scaled, identity), damping), lambda: lower
+        )
+        step = -jax.scipy.linalg.cho_solve((damped, True), rhs)
+        usable = definite & jnp.all(jnp.isfinite(step))
+        matrix = jnp.where(usable, identity, scaled)
 
         def indefinite() -> jax.Array:
-            eigenvalues, vectors = jnp.linalg.eigh(scaled, symmetrize_input=False)
+            eigenvalues, vectors = jnp.linalg.eigh(matrix, symmetrize_input=False)
             least = jnp.sqrt(jnp.finfo(z.dtype).eps)
             return -vectors @ ((rhs @ vectors) / (jnp.maximum(jnp.abs(eigenvalues), least) + damping))
 
-        lower = factor(jnp.zeros_like(damping))
-        definite = jnp.all(jnp.isfinite(lower)) & jnp.all(jnp.square(jnp.diagonal(lower)) > smallest_pivot)
-        step = jax.lax.cond(definite, positive_definite, indefinite)
+        step = jax.lax.cond(usable, lambda: step, indefinite)
         return Direction(jnp.where(free, step * scale, 0.0), -0.5 * rhs @ step, ~definite)
