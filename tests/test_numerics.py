@@ -7,11 +7,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from lossgeo import numerics
 
 DTYPES = [np.float32, np.float64]
 LONG = np.longdouble
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fast_compilation():
+    """Many small programs, each run once: compile them quickly rather than well."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def ulps(actual, exact):
@@ -217,6 +227,37 @@ def test_log1mexp(dtype):
     np.testing.assert_array_equal(numerics.log1mexp(ends), [-jnp.inf, 0.0, jnp.nan])
     far = dtype(1000.0)  # exp(1000) overflows
     assert all(jax.jit(d(numerics.log1mexp))(far) == 0 for d in (jax.grad, lambda f: jax.grad(jax.grad(f))))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_ndtr_keeps_its_digits_above_zero(dtype):
+    x = np.array([0.1, 1.0, 3.0, 5.0, 6.5, 7.9, 9.0], dtype)
+    upper = scipy.special.ndtr(-x.astype(float))
+    np.testing.assert_allclose(numerics.log_ndtr(x), np.log1p(-upper), rtol=50 * np.finfo(dtype).eps)
+    lower = np.array([-30.0, -3.0, -0.1], dtype)
+    exact = scipy.special.log_ndtr(lower.astype(float))
+    np.testing.assert_allclose(numerics.log_ndtr(lower), exact, rtol=8 * np.finfo(dtype).eps)
+
+
+def test_incomplete_gamma_and_beta_agree_with_scipy_in_both_tails():
+    a = np.array([0.3, 1.0, 2.4, 30.0, 1e4])[:, None]
+    level = np.array([1e-200, 1e-30, 1e-3, 0.2, 0.5, 0.8])
+    tails = jax.jit(numerics.log_gamma_tails)
+    for which, quantile in enumerate((scipy.special.gammaincinv, scipy.special.gammainccinv)):
+        x = quantile(a, level)
+        fine = (x > 1e-290) & (x < 1e290)
+        exact = (scipy.special.gammainc, scipy.special.gammaincc)[which](a, x)
+        value = tails(np.broadcast_to(a, x.shape), np.where(fine, x, 1.0))[which]
+        np.testing.assert_allclose(np.where(fine, value, 0), np.log(np.where(fine, exact, 1)), rtol=1e-12, atol=1e-12)
+    b = np.array([0.5, 2.0, 40.0])[:, None, None]
+    x = np.minimum(scipy.special.betaincinv(a, b, level), 0.9)
+    shapes = [np.broadcast_to(v, x.shape) for v in (a, b)]
+    below, above = jax.jit(numerics.log_beta_tails)(*shapes, np.maximum(x, 1e-290), 1 - x)
+    fine = (x > 1e-290) & (x < 0.9)
+    exact = np.log(np.where(fine, scipy.special.betainc(a, b, x), 1))
+    np.testing.assert_allclose(np.where(fine, below, 0), exact, rtol=1e-11, atol=1e-12)
+    exact = np.log1p(-np.where(fine, scipy.special.betainc(a, b, x), 0))  # at most 0.8: no cancellation
+    np.testing.assert_allclose(np.where(fine, above, 0), exact, rtol=1e-11, atol=1e-11)
 
 
 def remainder_series(x, order):

@@ -13,8 +13,20 @@ CONTINUOUS = {
     "unit_interval": supports.unit_interval,
     "interval": supports.interval(-2.0, 5.0),
     "negative unit": supports.interval(-1.0, 0.0),
+    "nonnegative": supports.nonnegative,
+    "greater_than": supports.greater_than(-1.5),
 }
+VECTORS = {"simplex": supports.simplex, "ordered": supports.ordered, "positive_ordered": supports.positive_ordered}
 NAN, INF = np.nan, np.inf
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fast_compilation():
+    """Many small programs, each run once: compile them quickly rather than well."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(params=CONTINUOUS, scope="module")
@@ -86,6 +98,8 @@ def test_extremes():
     [
         (supports.real, [0.0, -1e300, 1], [NAN, INF, -INF]),
         (supports.positive, [2.3e-308, 1.0, 7], [0.0, -0.0, -1.0, NAN, INF]),
+        (supports.nonnegative, [0.0, -0.0, 1e-300, 7], [-1e-300, NAN, INF, -INF]),
+        (supports.greater_than(2.0), [2.0 + 4e-16, 3, 1e300], [2.0, 1.0, NAN, INF, -INF]),
         (supports.unit_interval, [2.3e-308, 0.5, 1 - 1e-16], [0.0, 1.0, -0.1, 2.0, NAN, INF, -INF]),
         (supports.boolean, [0, 1, 0.0, 1.0, True, False], [0.5, -1, 2, NAN, INF]),
         (supports.nonnegative_integers, [0, 3, 7.0, True], [-1, 0.5, NAN, INF, -INF]),
@@ -100,6 +114,54 @@ def test_contains(member, inside, outside):
     for x in outside:
         assert bool(member.contains(x)) is False
     assert member.contains(jnp.zeros((2, 3))).shape == (2, 3)
+
+
+@pytest.fixture(params=VECTORS, scope="module")
+def vectors(request):
+    return VECTORS[request.param]
+
+
+def coordinates(n=40, k=3, size=6.0):
+    return np.random.default_rng(3).uniform(-size, size, (n, k))
+
+
+def test_vector_supports_round_trip(vectors):
+    u = coordinates()
+    x = vectors.forward(u)
+    assert x.shape == (40, 4 if vectors is supports.simplex else 3) and vectors.event_ndim == 1
+    inside = vectors.contains(x)
+    assert inside.shape == (40,) and np.all(inside)
+    # A step of e^-6 below entries of up to e^6 + e^6 loses e^12 ulp.
+    np.testing.assert_allclose(vectors.inverse(x), u, rtol=0, atol=4 * np.finfo(float).eps * np.exp(12))
+    np.testing.assert_allclose(vectors.forward(vectors.inverse(x)), x, rtol=1e-13)
+    for bad in (x * np.nan, x[:, ::-1] if vectors is not supports.simplex else 1.001 * x, -x):
+        assert not np.any(vectors.contains(bad))
+    with pytest.raises(ValueError, match="given a scalar"):
+        vectors.forward(0.0)
+
+
+def test_vector_supports_have_the_log_det_of_their_jacobian(vectors):
+    """Square: on the simplex the last entry is minus the sum of the others."""
+    u = coordinates()
+    jacobian = np.asarray(jax.jit(jax.vmap(jax.jacfwd(vectors.forward)))(u))[:, :3]
+    x, log_det = vectors.forward_and_log_det(u)
+    np.testing.assert_array_equal(x, vectors.forward(u))
+    np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], rtol=1e-11, atol=1e-11)
+
+
+def test_vector_supports_in_float32_and_at_extremes(vectors):
+    u = coordinates(size=3.0)
+    single, log_det = vectors.forward_and_log_det(u.astype(np.float32))
+    assert single.dtype == log_det.dtype == vectors.inverse(single).dtype == jnp.float32
+    assert np.all(vectors.contains(single))
+    exact, exact_log_det = vectors.forward_and_log_det(u.astype(np.float32).astype(float))
+    np.testing.assert_allclose(single, exact, rtol=2e-6, atol=2e-6)
+    np.testing.assert_allclose(log_det, exact_log_det, rtol=2e-6, atol=2e-6)
+    far = np.array([[-600.0, 600.0, -1.0], [500.0, -700.0, 0.0]])
+    derivative = jax.jacfwd(jax.grad(lambda v: vectors.forward_and_log_det(v)[1]))
+    assert np.all(np.isfinite(jax.jit(jax.vmap(derivative))(far)))
+    x = vectors.forward(far)
+    assert np.all(np.isfinite(x)) and np.all(np.isfinite(vectors.forward_and_log_det(far)[1]))
 
 
 def test_point_has_no_coordinates():

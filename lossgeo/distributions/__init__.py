@@ -2,38 +2,67 @@
 
 When to use which, as the distribution of an observation and as the prior of a parameter:
 
-=============== ==================================================== =========================================
-family          observation                                          prior
-=============== ==================================================== =========================================
-``Normal``      squared error: any real, no outliers                 ridge penalty; shrinks, never to 0
-``Laplace``     absolute error: medians                              lasso penalty; exact zeros in the mode
-``StudentT``    any real with outliers                               weak prior with heavy tails
-``Bernoulli``   a label 0 or 1 (logistic loss)
-``Categorical`` a class id 0, …, K - 1 (softmax cross-entropy)
-``Poisson``     a count
-``Gamma``       a positive amount                                    rates and precisions (conjugate)
-``HalfNormal``  the size of an error                                 standard deviations
+===================== ============================================== ==========================================
+family                observation                                    prior
+===================== ============================================== ==========================================
+``Normal``            squared error: any real, no outliers           ridge penalty; shrinks, never to 0
+``Laplace``           absolute error: medians                        lasso penalty; exact zeros in the mode
+``AsymmetricLaplace`` pinball loss: quantiles
+``StudentT``          any real with outliers                         weak prior with heavy tails
+``Cauchy``            any real with wild outliers                    very weak prior
+``Logistic``          the latent error of logistic regression        weak prior of a logit
+``Gumbel``            the largest of many
+``Bernoulli``         a label 0 or 1 (logistic loss)
+``Binomial``          successes in a number of trials
+``Categorical``       a class id 0, …, K - 1 (softmax cross-entropy)
+``OrderedLogistic``   an ordered class id (proportional odds)
+``OrderedProbit``     an ordered class id, normal latent variable
+``Poisson``           a count
+``NegativeBinomial``  a count that varies more than Poisson
+``Gamma``             a positive amount                              rates and precisions (conjugate)
+``Exponential``       a waiting time without memory                  scales, shrinking to 0
+``Weibull``           a survival time, proportional hazards
+``LogNormal``         a product of many factors                      scales known within a factor
+``LogLogistic``       a survival time, proportional odds
+``HalfNormal``        the size of an error                           standard deviations
+``HalfStudentT``                                                     standard deviations, heavy tail
+``HalfCauchy``                                                       standard deviations, very heavy tail
 ``Flat``                                                             no prior (maximum likelihood), constraints
 ``Fixed``                                                            a parameter that is held
-=============== ==================================================== =========================================
+===================== ============================================== ==========================================
 
-``Bernoulli``, ``Categorical`` and ``Poisson`` take either a mean-like parameter or its logarithmic twin (``logits``,
-``log_rate``, keyword only). With a linear predictor give the twin: it cannot leave its domain and nothing underflows.
+``Bernoulli``, ``Binomial``, ``Categorical`` and ``Poisson`` take either a mean-like parameter or its logarithmic
+twin (``logits``, ``log_rate``, keyword only). With a linear predictor give the twin: it cannot leave its domain and
+nothing underflows.
 
 The contract is :class:`Distribution`; any foreign object with a ``log_prob`` method (:func:`is_distribution`) is
 accepted in the same places.
 """
 
+from lossgeo.distributions.asymmetric_laplace import AsymmetricLaplace as AsymmetricLaplace
 from lossgeo.distributions.bernoulli import Bernoulli as Bernoulli
+from lossgeo.distributions.binomial import Binomial as Binomial
 from lossgeo.distributions.categorical import Categorical as Categorical
+from lossgeo.distributions.cauchy import Cauchy as Cauchy
 from lossgeo.distributions.distribution import Distribution as Distribution
 from lossgeo.distributions.distribution import Kink as Kink
 from lossgeo.distributions.distribution import is_distribution as is_distribution
+from lossgeo.distributions.exponential import Exponential as Exponential
 from lossgeo.distributions.fixed import Fixed as Fixed
 from lossgeo.distributions.flat import Flat as Flat
 from lossgeo.distributions.gamma import Gamma as Gamma
+from lossgeo.distributions.gumbel import Gumbel as Gumbel
+from lossgeo.distributions.half_cauchy import HalfCauchy as HalfCauchy
 from lossgeo.distributions.half_normal import HalfNormal as HalfNormal
+from lossgeo.distributions.half_student_t import HalfStudentT as HalfStudentT
 from lossgeo.distributions.laplace import Laplace as Laplace
+from lossgeo.distributions.log_logistic import LogLogistic as LogLogistic
+from lossgeo.distributions.log_normal import LogNormal as LogNormal
+from lossgeo.distributions.logistic import Logistic as Logistic
+from lossgeo.distributions.negative_binomial import NegativeBinomial as NegativeBinomial
 from lossgeo.distributions.normal import Normal as Normal
+from lossgeo.distributions.ordered import OrderedLogistic as OrderedLogistic
+from lossgeo.distributions.ordered import OrderedProbit as OrderedProbit
 from lossgeo.distributions.poisson import Poisson as Poisson
 from lossgeo.distributions.student_t import StudentT as StudentT
+from lossgeo.distributions.weibull import Weibull as Weibull

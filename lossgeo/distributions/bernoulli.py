@@ -8,7 +8,15 @@ from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import Distribution, one_of, promote, restrict, sample_shape
+from lossgeo.distributions.distribution import (
+    Distribution,
+    log_tail,
+    matrix,
+    one_of,
+    promote,
+    restrict,
+    sample_shape,
+)
 
 
 @pytree
@@ -79,3 +87,18 @@ class Bernoulli(Distribution):
         finite = jnp.where(jnp.isinf(z), 0, z)
         value = numerics.sigmoid(z) * numerics.softplus(-finite) + numerics.sigmoid(-z) * numerics.softplus(finite)
         return jnp.where(jnp.isinf(z), 0, value)
+
+    def log_cdf(self, y: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.log_cdf`."""
+        y, none = promote(y, self.log_prob(0))
+        return log_tail(jnp.where(y < 0, -jnp.inf, none), y, -jnp.inf, 1)
+
+    def log_survival(self, y: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.log_survival`."""
+        y, one = promote(y, self.log_prob(1))
+        return jnp.where(y < 0, 0, log_tail(one, y, -jnp.inf, 1, survival=True))
+
+    def fisher_information(self) -> jax.Array:
+        r""":math:`p(1 - p)` for ``logits``, its inverse for ``probs``."""
+        variance = self.variance
+        return matrix([1 / variance if self.logits is None else variance])

@@ -96,6 +96,19 @@ class Categorical(Distribution):
             return jnp.sum(jax.scipy.special.entr(self._parameter()), axis=-1)
         return numerics.softmax_cross_entropy_with_probs(self._parameter(), self._all_probs())
 
+    def fisher_information(self) -> jax.Array:
+        r""":math:`\operatorname{diag}(p) - pp^\top` for ``logits``; :math:`\operatorname{diag}(1/p)` for ``probs``.
+
+        The latter is that of the entries of ``probs`` taken as free; restrict it to directions that sum to 0.
+        """
+        p = self._all_probs()
+        identity = jnp.eye(p.shape[-1], dtype=p.dtype).reshape((1,) * (p.ndim - 1) + (p.shape[-1],) * 2)
+        if self.logits is None:
+            return identity / p[..., None, :]
+        return jax.vmap(jax.jacfwd(numerics.softmax))(self._parameter().reshape(-1, p.shape[-1])).reshape(
+            (*p.shape, p.shape[-1])
+        )
+
     def _ids(self) -> jax.Array:
         """The class ids as floats, of the rank of the hyper-parameter."""
         parameter = self._parameter()

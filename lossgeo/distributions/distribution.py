@@ -1,6 +1,7 @@
 """The contract of a distribution."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -77,7 +78,35 @@ class Distribution:
 
     def entropy(self) -> jax.Array:
         """Entropy (of a density: differential entropy, which may be negative) in nats, shape ``(*batch,)``."""
-        raise NotImplementedError(f"{type(self).__name__} has no closed-form entropy")
+        raise lacks(self, "closed-form entropy")
+
+    def fisher_information(self) -> jax.Array:
+        """Expected information of one observation about the hyper-parameters, shape ``(*batch, k, k)``.
+
+        Rows and columns follow the hyper-parameters that were given, in the order of declaration; a hyper-parameter
+        with an event axis (``Categorical``) takes one row per entry, and one that is a count takes none.
+        """
+        raise lacks(self, "closed-form Fisher information")
+
+    def cdf(self, y: ArrayLike) -> jax.Array:
+        """Probability of a value up to and including ``y``."""
+        return jnp.exp(self.log_cdf(y))
+
+    def log_cdf(self, y: ArrayLike) -> jax.Array:
+        """Logarithm of the probability of a value up to and including ``y``; accurate where that underflows."""
+        raise lacks(self, "distribution function here")
+
+    def log_survival(self, y: ArrayLike) -> jax.Array:
+        """Logarithm of the probability of a value above ``y``; accurate where that underflows."""
+        raise lacks(self, "distribution function here")
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """Quantile: the value below which the probability is ``q``, for ``q`` in [0, 1]."""
+        raise lacks(self, "closed-form quantile function")
+
+    def prox(self, v: ArrayLike, step: ArrayLike) -> jax.Array:
+        r"""The proximal map :math:`\arg\min_y -\log p(y) + (y - v)^2 / 2\,\text{step}`."""
+        raise lacks(self, "closed-form proximal map")
 
     @property
     def kink(self) -> Kink | None:
@@ -88,6 +117,28 @@ class Distribution:
 def is_distribution(value: Any) -> bool:
     """Whether a value can serve as a distribution: anything with a ``log_prob`` method."""
     return callable(getattr(value, "log_prob", None)) and not isinstance(value, type)
+
+
+def lacks(distribution: Distribution, what: str) -> NotImplementedError:
+    """The error for an optional part of the contract that a family does not have."""
+    return NotImplementedError(f"{type(distribution).__name__} has no {what}.")
+
+
+def matrix(*rows: Sequence[ArrayLike]) -> jax.Array:
+    """A matrix of entries that broadcast against each other, on two new last axes."""
+    entries = promote(*(entry for row in rows for entry in row))
+    stacked = jnp.stack(jnp.broadcast_arrays(*entries), axis=-1)
+    return stacked.reshape((*stacked.shape[:-1], len(rows), len(rows[0])))
+
+
+def log_tail(value: ArrayLike, y: jax.Array, low: ArrayLike, high: ArrayLike, *, survival: bool = False) -> jax.Array:
+    """A log-probability of one side of ``y`` inside ``(low, high)``, its limits outside, NaN where ``y`` is NaN.
+
+    As in :func:`restrict`, the value must have been computed from a substitute of ``y`` outside.
+    """
+    left, right = (0.0, -jnp.inf) if survival else (-jnp.inf, 0.0)
+    outside = jnp.where(y <= low, left, jnp.where(y >= high, right, jnp.nan))
+    return jnp.where((y > low) & (y < high), value, outside.astype(y.dtype))
 
 
 def sample_shape(distribution: Distribution, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -101,6 +152,18 @@ def promote(*values: ArrayLike) -> list[jax.Array]:
     arrays = [jnp.asarray(value, dtype) for value in values]
     ndim = max(array.ndim for array in arrays)
     return [a if a.ndim in (0, ndim) else a.reshape((1,) * (ndim - a.ndim) + a.shape) for a in arrays]
+
+
+def positive_part(y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whether values are positive and finite, and the values with 1 in place of those that are not."""
+    inside = (y > 0) & (y < jnp.inf)
+    return inside, jnp.where(inside, y, 1)
+
+
+def log_power(exponent: jax.Array, log_base: jax.Array, zero: jax.Array) -> jax.Array:
+    """``exponent * log_base``, with the limits of a power where the base is 0 (``log_base`` is finite there)."""
+    limit = jnp.where(exponent > 0, -jnp.inf, jnp.where(exponent < 0, jnp.inf, 0.0)).astype(log_base.dtype)
+    return jnp.where(zero, limit, jnp.where(zero, 0, exponent) * log_base)
 
 
 def restrict(log_density: ArrayLike, inside: jax.Array, y: jax.Array) -> jax.Array:
@@ -124,3 +187,5 @@ def one_of(owner: Distribution, **alternatives: ArrayLike | None) -> None:
 
 
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+LOG_2 = math.log(2.0)
+EULER_GAMMA = 0.5772156649015329

@@ -50,6 +50,12 @@ _SUPPORT_OF_FAMILY: dict[str, supports.Support] = {
     **dict.fromkeys(("Beta", "Kumaraswamy"), supports.unit_interval),
 }
 
+_VECTORS: dict[str, supports.Support] = {
+    "simplex": supports.simplex,
+    "orderedvector": supports.ordered,
+    "positiveorderedvector": supports.positive_ordered,
+}
+
 
 def as_tree(distribution: Any) -> Any:
     """The distribution itself if it is a pytree, else wrapped so that it can sit in one.
@@ -74,16 +80,18 @@ def support_of(distribution: Any) -> supports.Support:
         return _SUPPORT_OF_FAMILY.get(type(value).__name__, supports.real)
     if isinstance(support, supports.Support):
         return support
+    support = getattr(support, "base_constraint", support)  # that of each entry of an event
     if getattr(support, "is_discrete", False):
         return ForeignSet(support)
     low, high = getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
     if low is not None and high is not None:
         return supports.interval(low, high)
+    name = type(support).__name__.lower().lstrip("_")
     if low is not None and jnp.ndim(low) == 0 and low == 0:
-        return supports.positive
-    if "real" in type(support).__name__.lower():
-        return supports.real
-    return ForeignSet(support)
+        return supports.nonnegative if name == "nonnegative" else supports.positive
+    if low is not None:
+        return supports.greater_than(low)
+    return supports.real if "real" in name else _VECTORS.get(name, ForeignSet(support))
 
 
 def kink_of(distribution: Any) -> Kink | None:

@@ -7,7 +7,15 @@ from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import HALF_LOG_2PI, Distribution, promote, restrict, sample_shape
+from lossgeo.distributions.distribution import (
+    HALF_LOG_2PI,
+    Distribution,
+    log_tail,
+    matrix,
+    promote,
+    restrict,
+    sample_shape,
+)
 
 
 @pytree
@@ -47,6 +55,21 @@ class Gamma(Distribution):
         value = log_constant + (concentration - 1) * log_amount - rate * amount
         return jnp.where(edge & (concentration < 1), jnp.inf, restrict(value, inside, y))
 
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+        y, concentration, rate = promote(y, self.concentration, self.rate)
+        inside = (y > 0) & (y < jnp.inf)
+        return y, *numerics.log_gamma_tails(concentration, jnp.where(inside, y * rate, concentration))
+
+    def log_cdf(self, y: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.log_cdf`."""
+        y, lower, _ = self._log_tails(y)
+        return log_tail(lower, y, 0, jnp.inf)
+
+    def log_survival(self, y: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.log_survival`."""
+        y, _, upper = self._log_tails(y)
+        return log_tail(upper, y, 0, jnp.inf, survival=True)
+
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`."""
         shape = sample_shape(self, shape)
@@ -74,3 +97,9 @@ class Gamma(Distribution):
         remainder, slope = jax.jvp(numerics.stirling_remainder, (concentration,), (ones,))
         excess = remainder - 0.5 / concentration + (1 - concentration) * slope
         return 0.5 * jnp.log(concentration) - jnp.log(rate) + (HALF_LOG_2PI + 0.5) + excess
+
+    def fisher_information(self) -> jax.Array:
+        r""":math:`\begin{pmatrix}\psi'(\alpha) & -1/\beta\\ -1/\beta & \alpha/\beta^2\end{pmatrix}`."""
+        concentration, rate = promote(self.concentration, self.rate)
+        trigamma = jax.scipy.special.polygamma(1, concentration)
+        return matrix([trigamma, -1 / rate], [-1 / rate, concentration / rate / rate])

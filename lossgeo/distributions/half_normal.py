@@ -6,11 +6,18 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from lossgeo import supports
+from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import HALF_LOG_2PI, Distribution, promote, restrict, sample_shape
-
-_LOG_2 = 0.6931471805599453
+from lossgeo.distributions.distribution import (
+    HALF_LOG_2PI,
+    LOG_2,
+    Distribution,
+    log_tail,
+    matrix,
+    promote,
+    restrict,
+    sample_shape,
+)
 
 
 @pytree
@@ -40,7 +47,7 @@ class HalfNormal(Distribution):
         y, scale = promote(y, self.scale)
         inside = (y >= 0) & (y < jnp.inf)
         z = jnp.where(inside, y, 0) / scale
-        return restrict(-0.5 * z * z - jnp.log(scale) + (_LOG_2 - HALF_LOG_2PI), inside, y)
+        return restrict(-0.5 * z * z - jnp.log(scale) + (LOG_2 - HALF_LOG_2PI), inside, y)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`."""
@@ -60,4 +67,34 @@ class HalfNormal(Distribution):
 
     def entropy(self) -> jax.Array:
         r""":math:`\tfrac12\log\tfrac12\pi e\sigma^2`."""
-        return jnp.log(self.scale) + (HALF_LOG_2PI + 0.5 - _LOG_2)
+        return jnp.log(self.scale) + (HALF_LOG_2PI + 0.5 - LOG_2)
+
+    def _standardize(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        y, scale = promote(y, self.scale)
+        return y, jnp.where((y > 0) & (y < jnp.inf), y, scale) / scale
+
+    def log_cdf(self, y: ArrayLike) -> jax.Array:
+        r""":math:`\log\operatorname{erf}(y/\sigma\sqrt2)`."""
+        y, z = self._standardize(y)
+        near, far = jnp.where(z < 1, z, 1), jnp.where(z < 1, 1, z)
+        below, above = jnp.log(jax.lax.erf(near * math.sqrt(0.5))), jnp.log1p(-2 * jax.scipy.special.ndtr(-far))
+        return log_tail(jnp.where(z < 1, below, above), y, 0, jnp.inf)
+
+    def log_survival(self, y: ArrayLike) -> jax.Array:
+        r""":math:`\log\operatorname{erfc}(y/\sigma\sqrt2)`."""
+        y, z = self._standardize(y)
+        near, far = jnp.where(z < 1, z, 1), jnp.where(z < 1, 1, z)
+        below, above = jnp.log1p(-jax.lax.erf(near * math.sqrt(0.5))), numerics.log_ndtr(-far) + LOG_2
+        return log_tail(jnp.where(z < 1, below, above), y, 0, jnp.inf, survival=True)
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        q, scale = promote(q, self.scale)
+        return scale * jnp.where(
+            q < 0.5, jax.scipy.special.erfinv(q) * math.sqrt(2), -jax.scipy.special.ndtri(0.5 - 0.5 * q)
+        )
+
+    def fisher_information(self) -> jax.Array:
+        r""":math:`2/\sigma^2`."""
+        (scale,) = promote(self.scale)
+        return matrix([2 / jnp.square(scale)])

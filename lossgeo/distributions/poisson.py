@@ -7,9 +7,17 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
 
-from lossgeo import supports
+from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import Distribution, one_of, promote, restrict, sample_shape
+from lossgeo.distributions.distribution import (
+    Distribution,
+    log_tail,
+    matrix,
+    one_of,
+    promote,
+    restrict,
+    sample_shape,
+)
 
 
 @pytree
@@ -70,3 +78,25 @@ class Poisson(Distribution):
     def variance(self) -> jax.Array:
         r""":math:`\lambda`."""
         return self.mean
+
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+        r"""With :math:`P(Y > y) = P(\Gamma_{y + 1} < \lambda)`."""
+        y, rate = promote(y, self.mean)
+        count = jnp.floor(jnp.where((y >= 0) & (y < jnp.inf), y, 0))
+        empty = rate == 0
+        above, below = numerics.log_gamma_tails(count + 1, jnp.where(empty, 1, rate))
+        return y, jnp.where(empty, 0, below), jnp.where(empty, -jnp.inf, above)
+
+    def log_cdf(self, y: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.log_cdf`."""
+        y, below, _ = self._log_tails(y)
+        return log_tail(jnp.where(y < 0, -jnp.inf, below), y, -jnp.inf, jnp.inf)
+
+    def log_survival(self, y: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.log_survival`."""
+        y, _, above = self._log_tails(y)
+        return log_tail(jnp.where(y < 0, 0, above), y, -jnp.inf, jnp.inf, survival=True)
+
+    def fisher_information(self) -> jax.Array:
+        r""":math:`\lambda` for ``log_rate``, :math:`1/\lambda` for ``rate``."""
+        return matrix([1 / self.mean if self.log_rate is None else self.mean])

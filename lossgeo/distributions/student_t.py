@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from lossgeo import numerics, supports
+from lossgeo import numerics
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import HALF_LOG_2PI, Distribution, promote, restrict, sample_shape
+from lossgeo.distributions.distribution import HALF_LOG_2PI, LOG_2, matrix, promote, sample_shape
+from lossgeo.distributions.location_scale import LocationScale
 
 
 @pytree
-class StudentT(Distribution):
+class StudentT(LocationScale):
     r"""Student's t distribution with location and scale on the real line.
 
     .. math::
@@ -35,18 +36,15 @@ class StudentT(Distribution):
     loc: ArrayLike = 0.0
     scale: ArrayLike = 1.0
 
-    @property
-    def support(self) -> supports.Support:
-        """The real line."""
-        return supports.real
+    def _shape(self) -> tuple[ArrayLike, ...]:
+        return (self.df,)
 
-    def log_prob(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_prob`."""
-        y, df, loc, scale = promote(y, self.df, self.loc, self.scale)
-        infinite = jnp.isinf(y)
-        z = jnp.where(infinite, 0, y - loc) / scale
-        constant = _log_gamma_ratio(df) - HALF_LOG_2PI - jnp.log(scale)
-        return restrict(constant - _half_log1p_square(z, df), ~(infinite | jnp.isnan(y)), y)
+    def _log_density(self, z: jax.Array, df: jax.Array) -> jax.Array:  # type: ignore[override]
+        return _log_gamma_ratio(df) - HALF_LOG_2PI - half_log1p_square(z, df)
+
+    def _log_cdf(self, z: jax.Array, df: jax.Array) -> jax.Array:  # type: ignore[override]
+        log_inner, log_outer = log_t_tails(z, df)
+        return jnp.where(z < 0, log_outer - LOG_2, jnp.log1p(-0.5 * jnp.exp(log_outer)))
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`."""
@@ -86,6 +84,25 @@ class StudentT(Distribution):
         excess = jnp.where(jnp.isinf(df), 0, (finite + 1) * slope + 0.5 / finite - ratio)
         return jnp.broadcast_to(jnp.log(scale) + (HALF_LOG_2PI + 0.5) + excess, self.batch_shape)
 
+    def fisher_information(self) -> jax.Array:
+        r"""For ``(df, loc, scale)``; location is orthogonal to the others.
+
+        .. math::
+            I_{\mu\mu} = \frac{\nu + 1}{(\nu + 3)\sigma^2}, \quad I_{\sigma\sigma} = \frac{2\nu}{(\nu + 3)\sigma^2},
+            \quad I_{\nu\sigma} = \frac{-2}{(\nu + 1)(\nu + 3)\sigma}, \quad
+            I_{\nu\nu} = \tfrac14\bigl[\psi'(\tfrac\nu2) - \psi'(\tfrac{\nu + 1}{2})\bigr]
+            - \frac{\nu + 5}{2\nu(\nu + 1)(\nu + 3)}
+
+        Reference: Lange, Little, Taylor (1989), Robust statistical modeling using the t distribution, appendix B.
+        """
+        df, _, scale = promote(self.df, self.loc, self.scale)
+        df, scale = jnp.broadcast_to(df, self.batch_shape), jnp.broadcast_to(scale, self.batch_shape)
+        trigamma = jax.scipy.special.polygamma(1, jnp.stack([0.5 * df, 0.5 * df + 0.5]))
+        shape = 0.25 * (trigamma[0] - trigamma[1]) - (df + 5) / (2 * df * (df + 1) * (df + 3))
+        location = (df + 1) / (df + 3) / jnp.square(scale)
+        spread, mixed = 2 * df / (df + 3) / jnp.square(scale), -2 / ((df + 1) * (df + 3) * scale)
+        return matrix([shape, 0.0, mixed], [0.0, location, 0.0], [mixed, 0.0, spread])
+
 
 def _log_gamma_ratio(df: jax.Array) -> jax.Array:
     r""":math:`\log\Gamma(\frac{\nu + 1}{2}) - \log\Gamma(\frac\nu2) - \tfrac12\log\frac\nu2`, about :math:`-1/4\nu`.
@@ -98,7 +115,7 @@ def _log_gamma_ratio(df: jax.Array) -> jax.Array:
     return upper - lower - 0.5 * u * numerics.log1p_remainder(u)
 
 
-def _half_log1p_square(z: jax.Array, df: jax.Array) -> jax.Array:
+def half_log1p_square(z: jax.Array, df: jax.Array) -> jax.Array:
     r""":math:`\frac{\nu + 1}{2}\log(1 + z^2/\nu)`: a series near the center, logarithms far out."""
     u = 1 / df
     near = z * u * z < 0.5
@@ -109,3 +126,21 @@ def _half_log1p_square(z: jax.Array, df: jax.Array) -> jax.Array:
     ratio = jnp.abs(z_far) * jnp.sqrt(u_far)
     tail = 0.5 * (df_far + 1) * (2 * jnp.log(ratio) + jnp.log1p(1 / ratio / ratio))
     return jnp.where(near, center, tail)
+
+
+def log_t_tails(z: jax.Array, df: jax.Array) -> tuple[jax.Array, jax.Array]:
+    r"""Logarithms of :math:`P(|T| < |z|)` and :math:`P(|T| > |z|)`: incomplete beta functions."""
+    normal, center = jnp.isinf(df), z == 0
+    safe_df = jnp.where(normal, 1, df)
+    size = jnp.where(center, 1, jnp.abs(z))
+    small = size * size < safe_df
+    up, down = jnp.where(small, size * size / safe_df, 1), jnp.where(small, 1, safe_df / size / size)
+    inner = jnp.where(small, up / (1 + up), 1 / (1 + down))
+    outer = jnp.where(small, 1 / (1 + up), down / (1 + down))
+    log_inner, log_outer = numerics.log_beta_tails(0.5, 0.5 * safe_df, inner, outer)
+    normal_outer = numerics.log_ndtr(-size) + LOG_2
+    log_outer = jnp.where(normal, normal_outer, log_outer)
+    log_inner = jnp.where(normal, numerics.log1mexp(-normal_outer), log_inner)
+    # At the center the density is smooth; P(|T| < |z|) has the slope of twice the density there.
+    slope = jnp.where(center, 2 * jnp.exp(_log_gamma_ratio(safe_df) - HALF_LOG_2PI), 0)
+    return jnp.where(center, -jnp.inf, log_inner), jnp.where(center, -slope * z, log_outer)

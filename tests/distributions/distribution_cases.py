@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
@@ -15,7 +14,7 @@ from lossgeo import distributions as dist
 from lossgeo import supports
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Case:
     """A family at one set of hyper-parameters (scalars by name; rebuilt with tracers by the tests)."""
 
@@ -28,12 +27,25 @@ class Case:
     outside: tuple[float, ...] = ()
     discrete: bool = False
     kinked: bool = False
-    has_entropy: bool = True
+    free: bool = True  # whether the hyper-parameters may be varied one by one
+    tails: bool = True  # whether the distribution functions of the twin are accurate in the tails
+    counts: dict[str, float] = dataclasses.field(default_factory=dict)  # hyper-parameters that are integers
+    largest: int = 60  # count beyond which nothing of the mass is left
+    single: float = 0.0  # size of the terms that cancel in float32, beyond the value itself and y log y
 
-    def make(self, params=None, dtype=jnp.float64):
+    def make(self, params=None, dtype=np.float64):
         """The distribution, with hyper-parameters as arrays of ``dtype``."""
         params = self.params if params is None else params
-        return self.family(**{name: jnp.asarray(value, dtype) for name, value in params.items()})
+        return self.family(**{k: np.asarray(v, dtype) for k, v in (params | self.counts).items()})
+
+    @property
+    def lacks(self):
+        """Optional parts of the contract that the family does not have."""
+        kind = type(self.make())
+        names = ("entropy", "fisher_information", "cdf", "log_cdf", "log_survival", "icdf")
+        without = [name for name in names if getattr(kind, name) is getattr(dist.Distribution, name)]
+        # A cumulative probability is made from its logarithm.
+        return [name for name in without if name != "cdf" or "log_cdf" in without]
 
     def twin_log_prob(self, y):
         return self.twin.logpmf(y) if self.discrete else self.twin.logpdf(y)
@@ -41,8 +53,7 @@ class Case:
     def grid(self):
         """Nodes and weights that integrate smooth functions times the density: Gauss-Legendre pieces, or all counts."""
         if self.discrete:
-            # The mass of the Poisson cases beyond 60 is below 1e-35.
-            nodes = np.arange(60.0 if self.family is dist.Poisson else len(self.points))
+            nodes = np.arange(self.largest + 1.0)
             return nodes, np.ones_like(nodes)
         # Substitute the twin's quantiles as break points: dense where the mass is, far into the tails.
         tail = np.logspace(-26, -1, 76)
@@ -63,14 +74,25 @@ st = scipy.stats
 LOGITS = np.array([0.3, -1.0, 2.0, 0.0])
 PROBS = np.exp(LOGITS) / np.exp(LOGITS).sum()
 
-LABELS = {"points": (0, 1), "support": supports.boolean, "outside": (-1.0, 0.5, 2.0, np.inf), "discrete": True}
-CLASSES = {**LABELS, "points": (0, 1, 2, 3), "support": supports.integers_up_to(3), "outside": (-1.0, 0.5, 4.0, np.inf)}
+LABELS = {
+    "points": (0, 1),
+    "support": supports.boolean,
+    "outside": (-1.0, 0.5, 2.0, np.inf),
+    "discrete": True,
+    "largest": 1,
+}
+CLASSES = {
+    "points": (0, 1, 2, 3),
+    "support": supports.integers_up_to(3),
+    "outside": (-1.0, 0.5, 4.0, np.inf),
+    "discrete": True,
+    "largest": 3,
+}
 COUNTS = {
     "points": (0, 1, 2, 7, 40, 1000),
     "support": supports.nonnegative_integers,
     "outside": (-1.0, -0.5, 0.5, 2.5, np.inf, -np.inf),
     "discrete": True,
-    "has_entropy": False,
 }
 REALS = {"points": (-1e8, -300.0, -3.0, -0.2, 0.0, 1e-9, 0.7, 2.0, 40.0, 1e6), "support": supports.real}
 NEARER = {**REALS, "points": REALS["points"][1:-1]}  # beyond, scipy's own densities underflow
@@ -79,6 +101,52 @@ AMOUNTS = {
     "support": supports.positive,
     "outside": (-1e-3, -1.0, -1e30, np.inf, -np.inf),
 }
+
+
+MAXIMA = {**REALS, "points": (-0.2, 0.0, 1e-9, 0.7, 2.0, 40.0, 300.0)}
+
+
+TRIALS = {
+    "points": (0, 1, 5, 11, 12),
+    "support": supports.integers_up_to(12),
+    "outside": (-1.0, 0.5, 13.0, np.inf, -np.inf),
+    "discrete": True,
+    "largest": 12,
+    "counts": {"total_count": 12},
+}
+LOGNORM = st.lognorm(1.3, scale=np.exp(0.7))
+CUTS = np.array([-1.0, 0.3, 2.0])
+
+
+def ordered_twin(latent):
+    """Class ids of a latent variable of location 0.4 between the cut-points."""
+    return categorical_twin(np.diff(latent.cdf(np.concatenate([[-np.inf], CUTS - 0.4, [np.inf]]))))
+
+
+def half(whole):
+    """The absolute value of a symmetric variable."""
+
+    class Half(st.rv_continuous):
+        def _logpdf(self, y):
+            return np.log(2) + whole.logpdf(y)
+
+        def _cdf(self, y):
+            return whole.cdf(y) - whole.cdf(-y)
+
+        def _sf(self, y):
+            return 2 * whole.sf(y)
+
+        def _ppf(self, q):
+            return whole.ppf(0.5 + 0.5 * q)
+
+        def _isf(self, q):
+            return whole.isf(0.5 * q)
+
+        def _stats(self):
+            mean = 2 * whole.expect(lambda y: y, lb=0, ub=np.inf, epsabs=0, epsrel=1e-13)
+            return mean, whole.var() - mean**2, None, None
+
+    return Half(a=0)()
 
 
 def sigmoid(z):
@@ -91,13 +159,56 @@ CASES = [
     Case("student_t 2.7", dist.StudentT, {"df": 2.7, "loc": 0.7, "scale": 1.3}, st.t(2.7, 0.7, 1.3), **NEARER),
     Case("gamma 1", dist.Gamma, {"concentration": 1.0, "rate": 2.5}, st.gamma(1.0, scale=0.4), **AMOUNTS),
     Case("gamma 2.4", dist.Gamma, {"concentration": 2.4, "rate": 2.5}, st.gamma(2.4, scale=0.4), **AMOUNTS),
-    Case("gamma 30", dist.Gamma, {"concentration": 30.0, "rate": 2.5}, st.gamma(30.0, scale=0.4), **AMOUNTS),
+    Case(
+        "gamma 30", dist.Gamma, {"concentration": 30.0, "rate": 2.5}, st.gamma(30.0, scale=0.4), **AMOUNTS, single=100
+    ),
     Case("half_normal", dist.HalfNormal, {"scale": 1.3}, st.halfnorm(scale=1.3), **AMOUNTS),
     Case("bernoulli probs", dist.Bernoulli, {"probs": 0.3}, st.bernoulli(0.3), **LABELS),
     Case("bernoulli logits -0.8", dist.Bernoulli, {"logits": -0.8}, st.bernoulli(sigmoid(-0.8)), **LABELS),
     Case("bernoulli logits 3", dist.Bernoulli, {"logits": 3.0}, st.bernoulli(sigmoid(3.0)), **LABELS),
-    Case("categorical probs", dist.Categorical, {"probs": PROBS}, categorical_twin(PROBS), **CLASSES),
+    Case("categorical probs", dist.Categorical, {"probs": PROBS}, categorical_twin(PROBS), **CLASSES, free=False),
     Case("categorical logits", dist.Categorical, {"logits": LOGITS}, categorical_twin(PROBS), **CLASSES),
     Case("poisson rate", dist.Poisson, {"rate": 3.7}, st.poisson(3.7), **COUNTS),
     Case("poisson log_rate", dist.Poisson, {"log_rate": np.log(3.7)}, st.poisson(3.7), **COUNTS),
+    Case("exponential", dist.Exponential, {"rate": 2.5}, st.expon(scale=0.4), **AMOUNTS),
+    Case("log_normal", dist.LogNormal, {"loc": 0.7, "scale": 1.3}, LOGNORM, **AMOUNTS),
+    Case("weibull 2.4", dist.Weibull, {"scale": 1.3, "concentration": 2.4}, st.weibull_min(2.4, scale=1.3), **AMOUNTS),
+    Case("weibull 0.8", dist.Weibull, {"scale": 1.3, "concentration": 0.8}, st.weibull_min(0.8, scale=1.3), **AMOUNTS),
+    Case(
+        "half_student_t", dist.HalfStudentT, {"df": 4.5, "scale": 1.3}, half(st.t(4.5, 0, 1.3)), **AMOUNTS, tails=False
+    ),
+    Case("half_cauchy", dist.HalfCauchy, {"scale": 1.3}, st.halfcauchy(scale=1.3), **AMOUNTS),
+    Case("cauchy", dist.Cauchy, {"loc": 0.7, "scale": 1.3}, st.cauchy(0.7, 1.3), **NEARER),
+    Case("logistic", dist.Logistic, {"loc": 0.7, "scale": 1.3}, st.logistic(0.7, 1.3), **NEARER),
+    Case(
+        "log_logistic",
+        dist.LogLogistic,
+        {"scale": 1.3, "concentration": 3.5},
+        st.fisk(3.5, scale=1.3),
+        **AMOUNTS,
+        tails=False,
+    ),
+    Case(
+        "asymmetric_laplace",
+        dist.AsymmetricLaplace,
+        {"loc": 0.7, "scale": 1.3, "quantile": 0.3},
+        st.laplace_asymmetric(np.sqrt(0.3 / 0.7), 0.7, 1.3 / np.sqrt(0.21)),
+        **NEARER,
+        kinked=True,
+    ),
+    Case(
+        "negative_binomial",
+        dist.NegativeBinomial,
+        {"mean": 3.7, "concentration": 5.5},
+        st.nbinom(5.5, 5.5 / 9.2),
+        **COUNTS,
+        largest=120,
+    ),
+    Case("binomial probs", dist.Binomial, {"probs": 0.3}, st.binom(12, 0.3), **TRIALS),
+    Case("binomial logits", dist.Binomial, {"logits": -0.8}, st.binom(12, sigmoid(-0.8)), **TRIALS),
+    Case(
+        "ordered_logistic", dist.OrderedLogistic, {"eta": 0.4, "cutpoints": CUTS}, ordered_twin(st.logistic), **CLASSES
+    ),
+    Case("ordered_probit", dist.OrderedProbit, {"eta": 0.4, "cutpoints": CUTS}, ordered_twin(st.norm), **CLASSES),
+    Case("gumbel", dist.Gumbel, {"loc": 0.7, "scale": 1.3}, st.gumbel_r(0.7, 1.3), **MAXIMA),
 ]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 
 from lossgeo import distributions as dist
@@ -207,3 +208,43 @@ def test_foreign_distributions_are_recognized():
 
     assert dist.is_distribution(Foreign()) and dist.is_distribution(dist.Normal())
     assert not dist.is_distribution(Foreign) and not dist.is_distribution(1.0)
+
+
+def test_laplace_prox_is_the_minimizer_and_exact_at_the_kink():
+    prior, v, step = dist.Laplace(0.5, 2.0), np.array([-3.0, 0.4, 0.5, 0.6, 4.0]), 0.3
+    y = prior.prox(v, step)
+    np.testing.assert_allclose(y, [-2.85, 0.5, 0.5, 0.5, 3.85], rtol=1e-15)
+    np.testing.assert_array_equal(y[1:4], 0.5)
+    grid = np.linspace(-4, 5, 9001)[:, None]
+    value = np.abs(grid - 0.5) / 2.0 + (grid - v) ** 2 / (2 * step)
+    np.testing.assert_allclose(grid[value.argmin(axis=0), 0], y, atol=1e-3)
+
+
+def test_negative_binomial_tends_to_the_poisson():
+    """log NB = log Poisson + ((y - mean)^2 - y) / 2 r + O(1 / r^2), with the derivative of that in r; at inf too."""
+    y = np.array([0.0, 1.0, 7.0, 40.0])
+    mean, poisson = 3.7, scipy.stats.poisson(3.7).logpmf(y)
+    slope = ((y - mean) ** 2 - y) / 2
+    at = jax.jit(jax.vmap(jax.value_and_grad(lambda r, v: dist.NegativeBinomial(mean, r).log_prob(v)), (None, 0)))
+    for r in (1e6, 1e9, 1e30, math.inf):
+        value, gradient = at(r, y)
+        np.testing.assert_allclose(value, poisson + slope / r, rtol=3e-15, atol=2 * 40.0**3 / r**2)
+        np.testing.assert_allclose(gradient * r**2 if r < 1e20 else 0 * gradient, -slope * (r < 1e20), rtol=1e-3)
+
+
+@pytest.mark.parametrize("family", [dist.OrderedLogistic, dist.OrderedProbit])
+def test_ordered_classes_far_from_their_cut_points(family):
+    """Where all class probabilities but one round to 0, log-probabilities and their gradients are still right."""
+    log_prob = jax.jit(jax.value_and_grad(lambda eta: family(eta, np.array([-1.0, 1.0])).log_prob(1)))
+    for eta in (-30.0, 30.0):
+        value, slope = log_prob(eta)
+        if family is dist.OrderedLogistic:
+            # log(e^-29 - e^-31) up to e^-29, and its slope -1 up to the same
+            np.testing.assert_allclose(value, -29 + math.log1p(-math.exp(-2)), rtol=1e-12)
+            np.testing.assert_allclose(slope, -np.sign(eta), rtol=1e-12)
+        else:
+            tail = scipy.special.log_ndtr(-29.0)
+            np.testing.assert_allclose(value, tail, rtol=1e-14)
+            np.testing.assert_allclose(slope, -np.sign(eta) * math.exp(scipy.stats.norm.logpdf(29) - tail), rtol=1e-12)
+    rows = family(np.zeros(3), np.zeros((3, 4)) + np.arange(4.0))
+    assert rows.batch_shape == (3,) and rows.num_classes == 5

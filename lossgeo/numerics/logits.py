@@ -1,20 +1,4 @@
-r"""Fused primitives that do not cancel: the places where a textbook formula loses its digits.
-
-When to use which:
-
-* ``softplus`` and ``sigmoid``: the logistic likelihood. Value, first, second and third derivatives keep their relative
-  accuracy in *both* tails (the derivative of ``jax.nn.sigmoid`` is ``s * (1 - s)``, 0 where ``s`` rounds to 1).
-* ``softmax_cross_entropy`` (class ids) and ``softmax_cross_entropy_with_probs`` (any non-negative targets): the
-  multinomial likelihood. A confident and right prediction has a small positive loss and not 0.
-* ``softmax``: probabilities whose derivatives of every order keep their digits.
-* ``log1mexp``: a complementary log-probability.
-* ``log1p_remainder`` and ``stirling_remainder``: what is left of :math:`\log(1 + x)` and :math:`\log\Gamma(x)` when the
-  part that cancels is taken out by hand; limits such as Student's t at large degrees of freedom are built on them.
-
-All functions work in the dtype of their arguments (integers become the default float), are elementwise or act on the
-last axis, and may be differentiated as often as one likes. A derivative is written by hand only where automatic
-differentiation of the value cancels or gives NaN.
-"""
+"""The logistic and the multinomial likelihood in logit form."""
 
 import functools
 from typing import Any
@@ -23,12 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-__all__ = [
-    "log1mexp", "log1p_remainder", "sigmoid", "softmax", "softmax_cross_entropy", "softmax_cross_entropy_with_probs",
-    "softplus", "stirling_remainder",
-]  # fmt: skip
-
-_HALF_LOG_2PI = 0.9189385332046728
+from lossgeo.numerics.logarithms import as_float
 
 
 def softplus(x: ArrayLike) -> jax.Array:
@@ -52,7 +31,7 @@ def softplus(x: ArrayLike) -> jax.Array:
         >>> softplus(jnp.float32(-20.0))
         Array(2.0611537e-09, dtype=float32)
     """
-    return _softplus(_as_float(x))
+    return _softplus(as_float(x))
 
 
 def sigmoid(x: ArrayLike) -> jax.Array:
@@ -70,7 +49,7 @@ def sigmoid(x: ArrayLike) -> jax.Array:
         Relative accuracy of a few ulp for the value *and* its derivatives, where ``1 - sigmoid(x)`` would be 0: take
         the complement as ``sigmoid(-x)``.
     """
-    return _sigmoid(_as_float(x))
+    return _sigmoid(as_float(x))
 
 
 @jax.custom_jvp
@@ -113,7 +92,7 @@ def softmax(logits: ArrayLike) -> jax.Array:
     Numerics:
         Differences ``1 - q_k`` with ``q_k`` near 1 are never formed, neither here nor in the derivatives.
     """
-    return _softmax(_as_float(logits))
+    return _softmax(as_float(logits))
 
 
 def _weights(z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -184,7 +163,7 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
         >>> softmax_cross_entropy(jnp.array([20.0, 0.0], jnp.float32), 0)
         Array(2.0611537e-09, dtype=float32)
     """
-    z, classes = _as_float(logits), jnp.asarray(labels)
+    z, classes = as_float(logits), jnp.asarray(labels)
     if not jnp.issubdtype(classes.dtype, jnp.integer):
         raise ValueError(
             f"labels must be class ids of integer dtype; they have dtype {classes.dtype}. Convert them with "
@@ -298,95 +277,3 @@ def _neg_log_softmax_jvp(primals: Any, tangents: Any) -> Any:
     shift = jnp.sum(jnp.where(q > 0.5, dz, 0), axis=-1, keepdims=True)
     slope = jnp.sum(q * (dz - shift), axis=-1, keepdims=True) - (dz - shift)
     return _neg_log_softmax(z, p), jnp.where(ignored, 0, slope)
-
-
-def log1mexp(x: ArrayLike) -> jax.Array:
-    r"""Logarithm of a complementary probability: ``log(1 - p)`` from ``x = -log(p)``.
-
-    .. math:: \log(1 - e^{-x}), \qquad x > 0
-
-    Args:
-        x: minus a log-probability, positive, any shape.
-
-    Returns:
-        Values in :math:`(-\infty, 0)`, shape of ``x``.
-
-    Numerics:
-        ``log(-expm1(-x))`` below 1.1 and ``log1p(-exp(-x))`` above it: a few ulp everywhere. (The usual switch is at
-        ``log 2``, but XLA's ``log1p`` loses two digits in float64 between -0.414 and -0.362.) ``-inf`` at 0, 0 at
-        ``inf``, NaN for negative ``x``. No derivative overflows (``exp(x)`` is never formed).
-
-    Reference: Mächler (2012), Accurately computing log(1 - exp(-|a|)), equation 7.
-    """
-    x = _as_float(x)
-    small = x < 1.1
-    below, above = jnp.where(small, x, 1), jnp.where(small, 2, x)
-    return jnp.where(small, jnp.log(-jnp.expm1(-below)), jnp.log1p(-jnp.exp(-above)))
-
-
-def log1p_remainder(x: ArrayLike) -> jax.Array:
-    r"""What :math:`\log(1 + x)` leaves of its linear part, in units of :math:`x^2`.
-
-    .. math:: E(x) = \frac{x - \log(1 + x)}{x^2} = \tfrac12 - \tfrac{x}{3} + \tfrac{x^2}{4} - \dots, \qquad x > -1
-
-    Positive and decreasing. :math:`x^2 E(x)` is the Itakura-Saito divergence of ``1 + x`` from 1, and
-    :math:`\log(1 + x)/x = 1 - x E(x)`.
-
-    Args:
-        x: finite, above -1, any shape.
-
-    Returns:
-        Values, shape of ``x``; 1/2 at 0 and ``inf`` at -1.
-
-    Numerics:
-        For :math:`-0.4 < x < 0.6` the series of the inverse hyperbolic tangent in :math:`s = x/(2 + x)`, in which
-        nothing cancels: a few ulp in the value and in all derivatives.
-    """
-    x = _as_float(x)
-    near = (x > -0.4) & (x < 0.6)
-    t, far = jnp.where(near, x, 0), jnp.where(near, 1, x)
-    g = 1 / (2 + t)
-    square = jnp.square(t * g)
-    tail = jnp.zeros_like(t)
-    for k in reversed(range(18)):  # s^2 < 1/16: what is left out is below 1e-17 up to the third derivative
-        tail = tail * square + 1 / (2 * k + 3)
-    return jnp.where(near, g - 2 * g * g * g * t * tail, (far - jnp.log(1 + far)) / far / far)
-
-
-_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400)
-
-
-def stirling_remainder(x: ArrayLike) -> jax.Array:
-    r"""What Stirling's formula leaves of the logarithm of the gamma function.
-
-    .. math::
-        r(x) = \log\Gamma(x) - (x - \tfrac12)\log x + x - \tfrac12\log 2\pi
-        = \frac{1}{12x} - \frac{1}{360x^3} + \dots
-
-    Args:
-        x: positive, any shape.
-
-    Returns:
-        Values, shape of ``x``; ``inf`` at 0 and 0 at ``inf``.
-
-    Numerics:
-        From 10 on the asymptotic series, a few ulp; below it the difference, with the *absolute* accuracy of
-        ``gammaln`` there (some 20 ulp of 1).
-
-    Reference: NIST Digital Library of Mathematical Functions, 5.11.1.
-    """
-    x = _as_float(x)
-    large = x >= 10
-    w, small = 1 / jnp.where(large, x, 10), jnp.where(large, 10, x)
-    square = w * w
-    series = jnp.zeros_like(w)
-    for coefficient in reversed(_STIRLING):
-        series = series * square + coefficient
-    difference = jax.scipy.special.gammaln(1 + small) - (small + 0.5) * jnp.log(small) + (small - _HALF_LOG_2PI)
-    return jnp.where(large, series * w, difference)
-
-
-def _as_float(x: ArrayLike) -> jax.Array:
-    """An array of floating dtype; a Python scalar stays weakly typed."""
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(x.dtype, float))

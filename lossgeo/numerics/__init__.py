@@ -1,0 +1,32 @@
+r"""Fused primitives that do not cancel: the places where a textbook formula loses its digits.
+
+When to use which:
+
+* ``softplus`` and ``sigmoid``: the logistic likelihood. Value, first, second and third derivatives keep their relative
+  accuracy in *both* tails (the derivative of ``jax.nn.sigmoid`` is ``s * (1 - s)``, 0 where ``s`` rounds to 1).
+* ``softmax_cross_entropy`` (class ids) and ``softmax_cross_entropy_with_probs`` (any non-negative targets): the
+  multinomial likelihood. A confident and right prediction has a small positive loss and not 0.
+* ``softmax``: probabilities whose derivatives of every order keep their digits.
+* ``log1mexp``: a complementary log-probability.
+* ``log_ndtr``: the logarithm of the normal distribution function.
+* ``log1p_remainder`` and ``stirling_remainder``: what is left of :math:`\log(1 + x)` and :math:`\log\Gamma(x)` when the
+  part that cancels is taken out by hand; limits such as Student's t at large degrees of freedom are built on them.
+* ``log_gamma_tails`` and ``log_beta_tails``: both tails of the incomplete gamma and beta functions as logarithms, with
+  derivatives in all arguments.
+
+All functions work in the dtype of their arguments (integers become the default float), are elementwise or act on the
+last axis, and may be differentiated as often as one likes. A derivative is written by hand only where automatic
+differentiation of the value cancels or gives NaN.
+"""
+
+from lossgeo.numerics.incomplete import log_beta_tails as log_beta_tails
+from lossgeo.numerics.incomplete import log_gamma_tails as log_gamma_tails
+from lossgeo.numerics.logarithms import log1mexp as log1mexp
+from lossgeo.numerics.logarithms import log1p_remainder as log1p_remainder
+from lossgeo.numerics.logarithms import log_ndtr as log_ndtr
+from lossgeo.numerics.logarithms import stirling_remainder as stirling_remainder
+from lossgeo.numerics.logits import sigmoid as sigmoid
+from lossgeo.numerics.logits import softmax as softmax
+from lossgeo.numerics.logits import softmax_cross_entropy as softmax_cross_entropy
+from lossgeo.numerics.logits import softmax_cross_entropy_with_probs as softmax_cross_entropy_with_probs
+from lossgeo.numerics.logits import softplus as softplus
