@@ -36,10 +36,6 @@ def replaced(array, index, value):
     return array
 
 
-class ManyAxes:
-    shape = (6, 2, 1)
-
-
 FAULTS = {
     "rows differ": (START, (X, LABELS[:-1]), {}, ["shape", "(29,)"]),
     "column target": (START, (X, LABELS[:, None]), {}, ["target", "(30, 1)"]),
