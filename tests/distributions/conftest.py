@@ -1,7 +1,20 @@
 """These tests compile many small programs and run each once: compile them quickly rather than well."""
 
+from pathlib import Path
+
 import jax
 import pytest
+
+SLOW_FAMILIES = ("student_t 2.7", "half_student_t", "negative_binomial", "ordered_probit")
+SLOW_LAWS = ("test_bartlett_identities", "test_probabilities_sum_to_one")
+
+
+def pytest_collection_modifyitems(items):
+    """Third derivatives of incomplete beta functions on a whole grid: minutes of compilation, all in four families."""
+    for item in items:
+        here = Path(__file__).parent in item.path.parents
+        if here and item.originalname in SLOW_LAWS and item.callspec.id in SLOW_FAMILIES:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="module", autouse=True)
