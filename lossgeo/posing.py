@@ -70,7 +70,7 @@ def as_problem(posed: Posed) -> Problem:
 def objective_value(u: Any, posed: Posed) -> jax.Array:
     """The objective, in the precision of the parameters whatever that of the data."""
     value = posed.objective.negative_log_posterior(posed.to_params(u), posed.data, posed.weights)
-    return value.astype(jnp.result_type(float, *u) if not u else jnp.result_type(*u))
+    return value.astype(jnp.result_type(*u) if u else float)
 
 
 def kinks(u: Any, posed: Posed) -> tuple[Any, Any]:

@@ -1,6 +1,16 @@
 """Double precision and no silent broadcasting for the whole suite; float32 is asked for by the tests that mean it."""
 
 import jax
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="module")
+def fast_compilation():
+    """For modules of many small programs that run once each: compile them quickly rather than well."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

@@ -15,13 +15,7 @@ DTYPES = [np.float32, np.float64]
 LONG = np.longdouble
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _fast_compilation():
-    """Many small programs, each run once: compile them quickly rather than well."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("fast_compilation")
 
 
 def ulps(actual, exact):

@@ -20,13 +20,7 @@ VECTORS = {"simplex": supports.simplex, "ordered": supports.ordered, "positive_o
 NAN, INF = np.nan, np.inf
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _fast_compilation():
-    """Many small programs, each run once: compile them quickly rather than well."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("fast_compilation")
 
 
 @pytest.fixture(params=CONTINUOUS, scope="module")

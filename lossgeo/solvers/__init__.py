@@ -1,9 +1,9 @@
 """Solvers: function in, minimiser and certificate out. Nothing here knows statistics.
 
 =====================  ============================================================================================
-``Newton``             smooth or kinked, up to a few hundred parameters: quadratic convergence, dense Hessian
+``Newton``             up to a few hundred parameters: quadratic convergence, dense Hessian; kinks by their faces
 ``LBFGS``              smooth, many parameters; polished by ``NewtonCG``
-``ProximalGradient``   kinked, many parameters; polished by ``NewtonCG`` on the face it found
+``ProximalGradient``   kinked; polished on the face it found by ``Newton`` or, with many parameters, ``NewtonCG``
 ``NewtonCG``           the matrix-free form of ``Newton``
 ``GradientTransform``  any optax transformation (an ``optax.GradientTransformation`` given as a solver becomes one)
 =====================  ============================================================================================

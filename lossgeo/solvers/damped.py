@@ -38,8 +38,8 @@ class Damped:
     r"""Newton's method with adaptive damping, on the face of the kinks.
 
     The direction solves :math:`(H + \mu D^{-2})\,s = -g` with an equilibrating scale :math:`D`, so that units of the
-    parameters cancel. A step that does not decrease the objective as the quadratic model predicts is shortened twice;
-    if that does not help, :math:`\mu` grows. It is 0 otherwise, and convergence quadratic.
+    parameters cancel. A step that does not decrease the objective as the quadratic model predicts is shortened three
+    times; if that does not help, :math:`\mu` grows. It is 0 otherwise, and convergence quadratic.
 
     With kinks :math:`\lambda_j|u_j - c_j|`, coordinates on a kink that is optimal to stay on are held, the others
     move, and one that crosses is put on its kink exactly. As :math:`\mu` grows the step becomes a scaled

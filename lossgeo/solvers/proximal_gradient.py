@@ -1,4 +1,4 @@
-"""Accelerated proximal gradient: the solver of kinked problems with many parameters."""
+"""Accelerated proximal gradient: the solver of kinked problems."""
 
 import dataclasses
 from typing import Any, NamedTuple

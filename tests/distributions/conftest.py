@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import jax
 import pytest
 
 SLOW_FAMILIES = ("student_t 2.7", "half_student_t", "negative_binomial", "ordered_probit")
@@ -18,8 +17,5 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _fast_compilation():
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+def _fast_compilation(fast_compilation):
+    """Every module of this folder."""
