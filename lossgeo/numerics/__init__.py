@@ -13,12 +13,18 @@ When to use which:
   part that cancels is taken out by hand; limits such as Student's t at large degrees of freedom are built on them.
 * ``log_gamma_tails`` and ``log_beta_tails``: both tails of the incomplete gamma and beta functions as logarithms, with
   derivatives in all arguments.
+* ``cross_entropy_error_map``: grades any implementation of the cross-entropy, in ulp over offsets and margins, in any
+  floating dtype; ``CROSS_ENTROPY_FORMULAS`` are four that fail.
 
 All functions work in the dtype of their arguments (integers become the default float), are elementwise or act on the
 last axis, and may be differentiated as often as one likes. A derivative is written by hand only where automatic
 differentiation of the value cancels or gives NaN.
 """
 
+from lossgeo.numerics.accuracy import CROSS_ENTROPY_FORMULAS as CROSS_ENTROPY_FORMULAS
+from lossgeo.numerics.accuracy import cross_entropy_error_map as cross_entropy_error_map
+from lossgeo.numerics.accuracy import exact_cross_entropy as exact_cross_entropy
+from lossgeo.numerics.accuracy import ulp_error as ulp_error
 from lossgeo.numerics.incomplete import log_beta_tails as log_beta_tails
 from lossgeo.numerics.incomplete import log_gamma_tails as log_gamma_tails
 from lossgeo.numerics.logarithms import log1mexp as log1mexp

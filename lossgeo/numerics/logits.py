@@ -125,9 +125,22 @@ def _one_minus(q: jax.Array) -> jax.Array:
 
 
 def _top_and_log_sum(z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The maximum ``M`` and ``log(sum(exp(z - M)))`` by ``log1p`` over all entries but one maximal one; axis kept."""
-    top, weights, total = _weights(z)
-    return top, jnp.log1p(_without_top(weights, total))
+    """The maximum ``M`` and ``log(sum(exp(z - M)))`` by ``log1p`` over all entries but one maximal one; axis kept.
+
+    The exponential turns the rounding of ``z - M``, half an ulp of a number of size 50, into as many ulp of its value.
+    So that rounding is recovered (Knuth's exact difference) and put back to first order.
+    """
+    top = jnp.max(z, axis=-1, keepdims=True)
+    shifted = z - top
+    rounded = shifted - z
+    rest = (z - (shifted - rounded)) - (top + rounded)
+    weights = jnp.exp(shifted) * (1 + jnp.where(jnp.isfinite(rest), rest, 0))
+    return top, jnp.log1p(_without_top(weights, jnp.sum(weights, axis=-1, keepdims=True)))
+
+
+def _wide(z: jax.Array) -> jax.Array:
+    """Sixteen-bit numbers as float32, so that a sum of roundings becomes one."""
+    return z.astype(jnp.float32) if jnp.finfo(z.dtype).bits == 16 else z
 
 
 def _without_top(weights: jax.Array, total: jax.Array) -> jax.Array:
@@ -156,8 +169,10 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
             ``jit``).
 
     Numerics:
-        A few ulp of relative accuracy in the value; the gradient component of the label is minus the sum of the other
-        probabilities and not ``q_c - 1``. A label on a masked class gives ``inf``.
+        Two classes: within 2 ulp of the exact loss of the logits as they are, at every offset and margin, in float16,
+        bfloat16, float32 and float64 (:func:`lossgeo.numerics.cross_entropy_error_map`); more classes add the rounding
+        of their sum. The gradient component of the label is minus the sum of the other probabilities and not
+        ``q_c - 1``. A label on a masked class gives ``inf``.
 
     Example:
         >>> softmax_cross_entropy(jnp.array([20.0, 0.0], jnp.float32), 0)
@@ -174,7 +189,7 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
             f"labels must have the shape of logits less the last axis; logits have shape {z.shape} and labels "
             f"{classes.shape}."
         )
-    return _cross_entropy(z, classes)
+    return _cross_entropy(_wide(z), classes).astype(z.dtype)
 
 
 @jax.custom_jvp
@@ -234,7 +249,7 @@ def softmax_cross_entropy_with_probs(logits: ArrayLike, probs: ArrayLike) -> jax
     z, p = jnp.asarray(logits, dtype), jnp.asarray(probs, dtype)
     if z.ndim == 0 or z.shape != p.shape:
         raise ValueError(f"logits and probs must have one shape (*batch, K); they have {z.shape} and {p.shape}.")
-    return _soft_cross_entropy(z, p)
+    return _soft_cross_entropy(_wide(z), _wide(p)).astype(dtype)
 
 
 def _class_losses(z: jax.Array, p: jax.Array) -> jax.Array:
