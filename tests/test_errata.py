@@ -1,6 +1,6 @@
 """Errata of the source documents: for each row, the formula as printed fails and the correct statement holds.
 
-Row numbers A1 to A25 are those of the table of errata. Rows that need a fitted model are tested where fits are.
+Row numbers A1 to A25 are those of the table of errata.
 """
 
 import math
@@ -274,6 +274,40 @@ def test_a23_not_every_surrogate_is_one_at_zero():
     np.testing.assert_allclose(
         [at_zero["logistic in nats"], at_zero["smoothed hinge"]], [math.log(2), 2 / 3], rtol=1e-14
     )
+
+
+def test_a24_the_empirical_minimizer_is_a_definition_and_not_a_guarantee():
+    rng = np.random.default_rng(0)
+    eta = np.array([0.4, 0.45, 0.48, 0.52, 0.55, 0.6, 0.3, 0.7])  # P(y = 1 | x), x uniform on eight cells
+    votes = (np.arange(256)[:, None] >> np.arange(8)) & 1  # all classifiers of the class
+    risk = np.mean(np.where(votes == 1, 1 - eta, eta), axis=1)
+
+    def sample(n):
+        x = rng.integers(8, size=n)
+        y = rng.random(n) < eta[x]
+        return np.mean(votes[:, x] != y, axis=1)
+
+    bayes = np.argmin(risk)
+    empirical = sample(40)
+    best = np.argmin(empirical)
+    assert empirical[best] < empirical[bayes]  # least empirical risk, by definition
+    assert risk[best] > risk[bayes] + 0.01  # the printed consequence, least expected risk, fails
+    assert empirical[best] < risk[bayes]  # and its own empirical risk is optimistic
+    # What does follow: an excess of at most twice the uniform deviation, which shrinks with n.
+    deviations = []
+    for n in (40, 4_000, 400_000):
+        empirical = sample(n)
+        deviations.append(np.max(np.abs(empirical - risk)))
+        assert risk[np.argmin(empirical)] - risk[bayes] <= 2 * deviations[-1]
+    assert deviations[2] < deviations[1] / 4 < deviations[0] / 16
+    # From a surrogate to the 0-1 loss: psi(R - R*) <= R_phi - R_phi*, for the logistic loss psi = log 2 - h.
+    p = rng.random((10_000, 8))
+    f = rng.normal(scale=2, size=p.shape)
+    excess = np.mean(np.abs(2 * p - 1) * ((f > 0) != (p > 0.5)), axis=1)
+    surrogate = np.mean(geo.fenchel_young_loss(geo.bernoulli, f, p), axis=1)
+    half = jnp.stack([0.5 * (1 + excess), 0.5 * (1 - excess)], axis=-1)
+    psi = math.log(2) - np.asarray(geo.entropy(half))
+    assert np.all(psi <= surrogate + 1e-12) and np.max(psi / surrogate) > 0.3  # never violated, and not vacuous
 
 
 def test_a25_squared_error_assumes_no_gaussian_noise():

@@ -26,6 +26,8 @@ Which module to read:
 ``projections``                orthogonal: hat matrix, leverage, degrees of freedom, R² and when it may be used
 ``convex_projections``         simplex, balls, cones, monotone
 ``information_projections``    I- and M-projection, maximum entropy, margins, Sinkhorn
+``alternating_projection``     the em algorithm: alternating e- and m-projection between data and model
+``descent``                    mirror descent and natural-gradient descent as optax transformations
 ``clustering``, ``simplex``    barycenters and k-means; coordinates and balls for figures
 =============================  ======================================================================================
 
@@ -71,6 +73,10 @@ from lossgeo.geometry.curvature import (
     ricci_tensor as ricci_tensor, riemann_tensor as riemann_tensor, scalar_curvature as scalar_curvature,
     sectional_curvature as sectional_curvature,
 )
+from lossgeo.geometry.descent import (
+    MirrorDescentState as MirrorDescentState, mirror_descent as mirror_descent,
+    natural_gradient_descent as natural_gradient_descent, scale_by_natural_gradient as scale_by_natural_gradient,
+)
 from lossgeo.geometry.divergences import (
     alpha_divergence as alpha_divergence, bhattacharyya_distance as bhattacharyya_distance,
     chi_squared_divergence as chi_squared_divergence, cross_entropy as cross_entropy, entropy as entropy,
@@ -79,6 +85,7 @@ from lossgeo.geometry.divergences import (
     kl_divergence_of_logits as kl_divergence_of_logits, renyi_divergence as renyi_divergence,
     self_information as self_information, total_variation as total_variation,
 )
+from lossgeo.geometry.alternating_projection import AlternatingProjection as AlternatingProjection, em as em
 from lossgeo.geometry.families import (
     bernoulli as bernoulli, beta as beta, categorical as categorical, dirichlet as dirichlet, gamma as gamma,
     gaussian as gaussian, inverse_gaussian as inverse_gaussian, normal as normal, poisson as poisson,

@@ -8,14 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-# Gauss-Legendre rules on [0, 1]; the smaller one estimates the error of the larger one.
-GAUSS_NODES, GAUSS_WEIGHTS = (
-    0.5 * (1 + v) if i == 0 else 0.5 * v for i, v in enumerate(np.polynomial.legendre.leggauss(8))
-)
-COARSE_NODES, COARSE_WEIGHTS = (
-    0.5 * (1 + v) if i == 0 else 0.5 * v for i, v in enumerate(np.polynomial.legendre.leggauss(4))
-)
-
 
 def floating(*values: ArrayLike) -> list[jax.Array]:
     """Arrays of one common floating dtype; integers become the default float, narrower floats are widened to match."""

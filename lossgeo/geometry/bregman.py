@@ -14,23 +14,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from lossgeo.geometry._points import (
-    COARSE_NODES,
-    COARSE_WEIGHTS,
-    GAUSS_NODES,
-    GAUSS_WEIGHTS,
-    over_batch,
-    same_event,
-    same_shape,
-)
-from lossgeo.geometry._terms import kl_term
+from lossgeo.geometry._points import over_batch, same_event, same_shape
 from lossgeo.geometry.matrices import log_det, von_neumann
 from lossgeo.geometry.potentials import Potential, dual
+from lossgeo.numerics import gauss_legendre, kl_term
 
 __all__ = [
     "bregman_divergence", "exponential_family_kl", "fenchel_young_loss", "generalized_kl_divergence",
     "itakura_saito_divergence", "log_det_divergence", "unit_deviance", "von_neumann_divergence",
 ]  # fmt: skip
+
+
+# The smaller rule estimates the error of the larger one.
+GAUSS_NODES, GAUSS_WEIGHTS = gauss_legendre(8)
+COARSE_NODES, COARSE_WEIGHTS = gauss_legendre(4)
 
 
 def bregman_divergence(generator: Potential, x: ArrayLike, y: ArrayLike) -> jax.Array:

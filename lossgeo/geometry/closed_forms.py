@@ -17,8 +17,8 @@ from jax.typing import ArrayLike
 
 from lossgeo.geometry import families
 from lossgeo.geometry._points import check_last_axes, floating, over_batch, same_shape, symmetric
-from lossgeo.geometry._terms import kl_term
 from lossgeo.geometry.bregman import exponential_family_kl, log_det_divergence
+from lossgeo.numerics import kl_term
 
 __all__ = [
     "bhattacharyya_normal", "kl_bernoulli", "kl_beta", "kl_binomial", "kl_cauchy", "kl_dirichlet", "kl_exponential",

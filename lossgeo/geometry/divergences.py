@@ -18,7 +18,7 @@ from jax.scipy.special import xlogy
 from jax.typing import ArrayLike
 
 from lossgeo.geometry._points import floating, same_shape
-from lossgeo.geometry._terms import kl_term, log_softmax
+from lossgeo.numerics import kl_term, log_softmax
 
 __all__ = [
     "alpha_divergence", "bhattacharyya_distance", "chi_squared_divergence", "cross_entropy", "entropy", "f_divergence",

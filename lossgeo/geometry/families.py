@@ -30,7 +30,7 @@ import numpy as np
 from jax.scipy.special import digamma, gammaln, xlog1py, xlogy
 from jax.typing import ArrayLike
 
-from lossgeo.geometry import _terms
+from lossgeo import numerics
 from lossgeo.geometry.generators import positive_orthant
 from lossgeo.geometry.potentials import Domain, Potential, potential
 
@@ -89,12 +89,12 @@ def _binary_negentropy(m: jax.Array) -> jax.Array:
 
 
 def _binary_gap(eta: jax.Array, m: jax.Array) -> jax.Array:
-    upper = _terms.kl_term(m, jax.nn.sigmoid(eta), -jax.nn.softplus(-eta))
-    return upper + _terms.kl_term(1 - m, jax.nn.sigmoid(-eta), -jax.nn.softplus(eta))
+    upper = numerics.kl_term(m, jax.nn.sigmoid(eta), -jax.nn.softplus(-eta))
+    return upper + numerics.kl_term(1 - m, jax.nn.sigmoid(-eta), -jax.nn.softplus(eta))
 
 
 def _categorical(z: jax.Array) -> jax.Array:
-    return _terms.log_sum_exp(_with_reference(z))
+    return numerics.log_sum_exp(_with_reference(z))
 
 
 def _with_reference(z: jax.Array) -> jax.Array:
@@ -102,7 +102,7 @@ def _with_reference(z: jax.Array) -> jax.Array:
 
 
 def _categorical_mean(z: jax.Array) -> jax.Array:
-    return jnp.exp(_terms.log_softmax(_with_reference(z)))[:-1]
+    return jnp.exp(numerics.log_softmax(_with_reference(z)))[:-1]
 
 
 def _log_odds(p: jax.Array) -> jax.Array:
@@ -140,7 +140,7 @@ def _poisson_conjugate(m: jax.Array) -> jax.Array:
 
 
 def _poisson_gap(eta: jax.Array, m: jax.Array) -> jax.Array:
-    return _terms.kl_term(m, jnp.exp(eta), eta)
+    return numerics.kl_term(m, jnp.exp(eta), eta)
 
 
 poisson: Potential = potential(
@@ -292,12 +292,12 @@ r""":math:`A(a, b) = \log B(a, b)`: the Dirichlet potential in two coordinates."
 
 
 def _von_mises(eta: jax.Array) -> jax.Array:
-    return _terms.log_i0_of_square(0.25 * jnp.vdot(eta, eta))
+    return numerics.log_i0_of_square(0.25 * jnp.vdot(eta, eta))
 
 
 def _von_mises_mean(eta: jax.Array) -> jax.Array:
     square = 0.25 * jnp.vdot(eta, eta)
-    return 0.5 * jax.jvp(_terms.log_i0_of_square, (square,), (jnp.ones_like(square),))[1] * eta
+    return 0.5 * jax.jvp(numerics.log_i0_of_square, (square,), (jnp.ones_like(square),))[1] * eta
 
 
 def _von_mises_start(mu: jax.Array) -> jax.Array:

@@ -17,7 +17,7 @@ import numpy as np
 from jax.scipy.special import xlogy
 from jax.typing import ArrayLike
 
-from lossgeo.geometry import _terms
+from lossgeo import numerics
 from lossgeo.geometry.potentials import Domain, Potential, potential
 
 __all__ = ["burg", "half_squared_norm", "log_sum_exp", "mahalanobis", "negative_entropy"]
@@ -91,7 +91,7 @@ def _sum_exp(u: jax.Array) -> jax.Array:
 
 def _generalized_kl(x: jax.Array, u: jax.Array) -> jax.Array:
     """Gap of ``negative_entropy`` at x and a dual point u."""
-    return jnp.sum(_terms.kl_term(x, jnp.exp(u), u))
+    return jnp.sum(numerics.kl_term(x, jnp.exp(u), u))
 
 
 negative_entropy: Potential = potential(
@@ -119,16 +119,16 @@ def _entropy_on_simplex(p: jax.Array) -> jax.Array:
 
 
 def _softmax(z: jax.Array) -> jax.Array:
-    return jnp.exp(_terms.log_softmax(z))
+    return jnp.exp(numerics.log_softmax(z))
 
 
 def _softmax_gap(z: jax.Array, p: jax.Array) -> jax.Array:
-    log_q = _terms.log_softmax(z)
-    return jnp.sum(_terms.kl_term(p, jnp.exp(log_q), log_q))
+    log_q = numerics.log_softmax(z)
+    return jnp.sum(numerics.kl_term(p, jnp.exp(log_q), log_q))
 
 
 log_sum_exp: Potential = potential(
-    _terms.log_sum_exp, ndim=1, gradient=_softmax, inverse=_centered_log, conjugate=_entropy_on_simplex,
+    numerics.log_sum_exp, ndim=1, gradient=_softmax, inverse=_centered_log, conjugate=_entropy_on_simplex,
     gauge=_ones_direction, gap=_softmax_gap, codomain=open_simplex, name="log-sum-exp",
 )  # fmt: skip
 r""":math:`A(z) = \log\sum e^{z_i}`, the categorical family in logits; :math:`A^*(p) = \sum p_i\log p_i` on the simplex.

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lossgeo.geometry._points import floating, over_batch, same_shape, symmetric
-from lossgeo.geometry._terms import log_softmax
 from lossgeo.geometry.potentials import Potential
+from lossgeo.numerics import log_softmax
 
 __all__ = [
     "NumericalGeodesic", "alpha_path", "e_geodesic", "fisher_rao_bernoulli", "fisher_rao_categorical",

@@ -24,8 +24,8 @@ from jax.typing import ArrayLike
 from lossgeo._pytree import pytree, static
 from lossgeo.geometry._points import floating
 from lossgeo.geometry._scaling import fit_margins, margin
-from lossgeo.geometry._terms import kl_term, log_softmax, log_sum_exp
 from lossgeo.geometry.potentials import potential
+from lossgeo.numerics import kl_term, log_softmax, log_sum_exp
 
 __all__ = [
     "Hierarchical", "LogLinear", "Margins", "Moments", "Projection", "maximum_entropy", "project", "sinkhorn",

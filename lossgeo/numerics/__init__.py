@@ -13,6 +13,8 @@ When to use which:
   part that cancels is taken out by hand; limits such as Student's t at large degrees of freedom are built on them.
 * ``log_gamma_tails`` and ``log_beta_tails``: both tails of the incomplete gamma and beta functions as logarithms, with
   derivatives in all arguments.
+* ``kl_term``: a Kullback–Leibler divergence as a sum of non-negative terms, accurate between near neighbours.
+* ``log_sum_exp`` and ``log_softmax`` over the last axis; ``log_i0_of_square`` for directions; ``gauss_legendre``.
 * ``cross_entropy_error_map``: grades any implementation of the cross-entropy, in ulp over offsets and margins, in any
   floating dtype; ``CROSS_ENTROPY_FORMULAS`` are four that fail.
 
@@ -25,8 +27,13 @@ from lossgeo.numerics.accuracy import CROSS_ENTROPY_FORMULAS as CROSS_ENTROPY_FO
 from lossgeo.numerics.accuracy import cross_entropy_error_map as cross_entropy_error_map
 from lossgeo.numerics.accuracy import exact_cross_entropy as exact_cross_entropy
 from lossgeo.numerics.accuracy import ulp_error as ulp_error
+from lossgeo.numerics.bessel import log_i0_of_square as log_i0_of_square
+from lossgeo.numerics.gauss_legendre import gauss_legendre as gauss_legendre
 from lossgeo.numerics.incomplete import log_beta_tails as log_beta_tails
 from lossgeo.numerics.incomplete import log_gamma_tails as log_gamma_tails
+from lossgeo.numerics.kl import kl_term as kl_term
+from lossgeo.numerics.log_sum_exp import log_softmax as log_softmax
+from lossgeo.numerics.log_sum_exp import log_sum_exp as log_sum_exp
 from lossgeo.numerics.logarithms import log1mexp as log1mexp
 from lossgeo.numerics.logarithms import log1p_remainder as log1p_remainder
 from lossgeo.numerics.logarithms import log_ndtr as log_ndtr
