@@ -11,7 +11,7 @@ import jax
 from lossgeo._pytree import pytree, static
 from lossgeo.objective import Objective
 from lossgeo.planning import Plan, plan_for
-from lossgeo.posing import Posed, pose
+from lossgeo.posing import Posed, as_problem, pose
 from lossgeo.solvers import RUNNING
 from lossgeo.solving import Solution, advance, begin, finish
 from lossgeo.validation import Checks, check_values, raise_for
@@ -87,15 +87,16 @@ def _show(plan: Plan, done: int, budget: int, state: Any) -> None:
 @functools.partial(jax.jit, static_argnames="solver")
 def _start(objective: Objective, params: Any, data: tuple[Any, ...], weights: Any, tol: Any, solver: Any) -> Started:
     posed = pose(objective, params, data, weights)
-    plan = plan_for(posed, solver)
-    return Started(posed, begin(posed, plan, tol), check_values(posed), plan)
+    problem = as_problem(posed)
+    plan = plan_for(problem, solver)
+    return Started(posed, begin(problem, plan, tol), check_values(posed), plan)
 
 
 @functools.partial(jax.jit, static_argnames="plan")
 def _advance(posed: Posed, state: Any, tol: Any, until: Any, plan: Plan) -> Any:
-    return advance(posed, plan, state, tol, until)
+    return advance(as_problem(posed), plan, state, tol, until)
 
 
 @functools.partial(jax.jit, static_argnames="plan")
 def _finish(posed: Posed, state: Any, tol: Any, interrupted: Any, plan: Plan) -> Solution:
-    return finish(posed, plan, state, tol, interrupted)
+    return finish(as_problem(posed), plan, state, tol, interrupted)

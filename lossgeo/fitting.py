@@ -14,7 +14,7 @@ from lossgeo.inference.covariance import CovarianceKind
 from lossgeo.messages import describe
 from lossgeo.objective import Objective
 from lossgeo.planning import Plan
-from lossgeo.posing import Posed, pose
+from lossgeo.posing import Posed, as_problem, pose
 from lossgeo.solvers import DENSE_LIMIT, Newton, Status
 from lossgeo.solving import Solution, conclude, default_tol, minimize
 from lossgeo.validation import Checks, check_values, prepare, raise_for, raise_for_start
@@ -235,4 +235,4 @@ def _solve_checked(
 def _judge(posed: Posed, tol: Any) -> tuple[Solution, Checks]:
     """Certify given parameters."""
     u = posed.to_unconstrained(posed.template)
-    return conclude(posed, u, tol, jnp.asarray(Status.MAX_STEPS), 0), check_values(posed, fitted=True)
+    return conclude(as_problem(posed), u, tol, jnp.asarray(Status.MAX_STEPS), 0), check_values(posed, fitted=True)

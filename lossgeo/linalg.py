@@ -148,3 +148,8 @@ def least_ritz(
     projected = jnp.where(used[:, None] & used[None, :], 0.5 * (projected + projected.T), 0.0)
     values, vectors = jnp.linalg.eigh(projected + jnp.diag(jnp.where(used, 0.0, largest)))
     return values[0], vectors[:, 0] @ basis
+
+
+def weighted_gram(left: jax.Array, weights: jax.Array, right: jax.Array) -> jax.Array:
+    r""":math:`X^\top \mathrm{diag}(w)\, Y`, shape ``(d, e)``, for ``(n, d)``, ``(n,)`` and ``(n, e)``."""
+    return (left.T * weights[None, :]) @ right

@@ -3,11 +3,10 @@
 import dataclasses
 from typing import Any
 
-import jax
 import optax
 
-from lossgeo.posing import Posed, is_kinked
-from lossgeo.solvers import DENSE_LIMIT, LBFGS, GradientTransform, Newton, NewtonCG, ProximalGradient, Solver
+from lossgeo.posing import structure_of
+from lossgeo.solvers import DENSE_LIMIT, LBFGS, GradientTransform, Newton, NewtonCG, Problem, ProximalGradient, Solver
 from lossgeo.solvers.damped import Damped
 
 __all__ = ["Plan", "plan_for", "plan_solver"]
@@ -15,15 +14,16 @@ __all__ = ["Plan", "plan_for", "plan_solver"]
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Which solver runs, which polishes, and why."""
+    """Which solver runs, which polishes, why, and what structure was found in the log-likelihood."""
 
     solver: Any
     polish: Any = None
     reason: str = dataclasses.field(default="", compare=False)
+    structure: str = dataclasses.field(default="", compare=False)
 
     def __str__(self) -> str:
         names = self.solver.name if self.polish is None else f"{self.solver.name}, then {self.polish.name}"
-        return f"{names}: {self.reason}"
+        return f"{names}: {self.reason}" + (f"; {self.structure}" if self.structure else "")
 
 
 def plan_solver(solver: Any, num_params: int, kinked: bool) -> Plan:
@@ -61,7 +61,8 @@ def plan_solver(solver: Any, num_params: int, kinked: bool) -> Plan:
     return Plan(solver, None if isinstance(solver, Damped) else newton, "chosen by the caller")
 
 
-def plan_for(posed: Posed, solver: Any) -> Plan:
-    """The plan for a posed objective; static."""
-    num_params = sum(leaf.size for leaf in jax.eval_shape(posed.to_unconstrained, posed.template))
-    return plan_solver(solver, num_params, is_kinked(posed))
+def plan_for(problem: Problem, solver: Any) -> Plan:
+    """The plan for a posed problem; static."""
+    num_params = sum(leaf.size for leaf in problem.init)
+    plan = plan_solver(solver, num_params, problem.kinks is not None)
+    return dataclasses.replace(plan, structure=structure_of(problem))

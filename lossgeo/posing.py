@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from lossgeo._pytree import path_name, pytree
 from lossgeo.objective import Objective
 from lossgeo.solvers import Problem
-from lossgeo.structure import depends_on
+from lossgeo.structure import RowDerivatives, depends_on, discover
 from lossgeo.supports import Real, Support
 
-__all__ = ["Posed", "as_problem", "is_kinked", "kinks", "objective_value", "pose"]
+__all__ = ["Posed", "as_problem", "is_kinked", "kinks", "objective_value", "pose", "structure_of"]
 
 
 @pytree
@@ -63,14 +63,42 @@ def is_kinked(posed: Posed) -> bool:
 
 
 def as_problem(posed: Posed) -> Problem:
-    """The problem of minimising a posed objective from its template."""
-    return Problem(objective_value, kinks if is_kinked(posed) else None, posed, posed.to_unconstrained(posed.template))
+    """The problem of minimising a posed objective from its template.
+
+    Structure of the log-likelihood is looked for here, once for each trace: where linear predictors are found the
+    solvers differentiate through them.
+    """
+    u = posed.to_unconstrained(posed.template)
+    structure = discover(_log_likelihood, u, posed)
+    known = None if structure is None else RowDerivatives(structure, _weights, _negative_log_prior)
+    return Problem(objective_value, kinks if is_kinked(posed) else None, posed, u, known)
+
+
+def structure_of(problem: Problem) -> str:
+    """What is known of the structure of a posed problem, in words; empty for nothing."""
+    if not isinstance(problem.derivatives, RowDerivatives):
+        return ""
+    paths = jax.tree_util.tree_flatten_with_path(problem.args.template)[0]
+    return problem.derivatives.structure.describe([path_name(path) for path, _ in paths])
 
 
 def objective_value(u: Any, posed: Posed) -> jax.Array:
     """The objective, in the precision of the parameters whatever that of the data."""
     value = posed.objective.negative_log_posterior(posed.to_params(u), posed.data, posed.weights)
     return value.astype(jnp.result_type(*u) if u else float)
+
+
+def _log_likelihood(u: Any, posed: Posed) -> jax.Array:
+    terms = posed.objective.likelihood.log_likelihood(posed.to_params(u), *posed.data)
+    return terms.astype(jnp.result_type(*u) if u else float)
+
+
+def _negative_log_prior(u: Any, posed: Posed) -> jax.Array:
+    return -jnp.asarray(posed.objective.prior.log_prior(posed.to_params(u))).astype(jnp.result_type(*u))
+
+
+def _weights(posed: Posed) -> jax.Array | None:
+    return posed.weights
 
 
 def kinks(u: Any, posed: Posed) -> tuple[Any, Any]:

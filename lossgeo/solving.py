@@ -109,27 +109,28 @@ def minimize(posed: Posed, solver: Any, tol: Any, max_steps: Any, enabled: bool 
 
     ``enabled`` false evaluates the start and makes no step.
     """
-    plan = plan_for(posed, solver)
-    budget = plan.solver.max_steps if max_steps is None else max_steps
-    state = begin(posed, plan, tol)
-    state = advance(posed, plan, state, tol, jnp.where(enabled, budget, 0))
-    return finish(posed, plan, state, tol)
-
-
-def begin(posed: Posed, plan: Plan, tol: Any) -> Any:
-    """State of the main solver at the start."""
-    return plan.solver.init(as_problem(posed), _as_tol(posed, tol))
-
-
-def advance(posed: Posed, plan: Plan, state: Any, tol: Any, until: Any) -> Any:
-    """Run the main solver until it ends or has made ``until`` steps."""
-    return run(plan.solver, as_problem(posed), state, _as_tol(posed, tol), until)
-
-
-def finish(posed: Posed, plan: Plan, state: Any, tol: Any, interrupted: bool | jax.Array = False) -> Solution:
-    """Polish what the main solver reached, unless its budget ran out, and certify it."""
-    tol = _as_tol(posed, tol)
     problem = as_problem(posed)
+    plan = plan_for(problem, solver)
+    budget = plan.solver.max_steps if max_steps is None else max_steps
+    state = begin(problem, plan, tol)
+    state = advance(problem, plan, state, tol, jnp.where(enabled, budget, 0))
+    return finish(problem, plan, state, tol)
+
+
+def begin(problem: Problem, plan: Plan, tol: Any) -> Any:
+    """State of the main solver at the start."""
+    return plan.solver.init(problem, _as_tol(problem.args, tol))
+
+
+def advance(problem: Problem, plan: Plan, state: Any, tol: Any, until: Any) -> Any:
+    """Run the main solver until it ends or has made ``until`` steps."""
+    return run(plan.solver, problem, state, _as_tol(problem.args, tol), until)
+
+
+def finish(problem: Problem, plan: Plan, state: Any, tol: Any, interrupted: bool | jax.Array = False) -> Solution:
+    """Polish what the main solver reached, unless its budget ran out, and certify it."""
+    posed = problem.args
+    tol = _as_tol(posed, tol)
     num_steps, status = state.num_steps, state.status
     if plan.polish is not None:
         problem = dataclasses.replace(problem, init=plan.solver.params(problem, state))
@@ -143,14 +144,16 @@ def finish(posed: Posed, plan: Plan, state: Any, tol: Any, interrupted: bool | j
     known = (state.value, state.grad, state.curvature) if isinstance(last, Newton) else None
     status = jnp.where(status == RUNNING, Status.MAX_STEPS, status)
     status = jnp.where(jnp.asarray(interrupted), Status.INTERRUPTED, status)
-    solution = conclude(posed, last.params(problem, state), tol, status, num_steps, known)
+    solution = conclude(problem, last.params(problem, state), tol, status, num_steps, known)
     return dataclasses.replace(solution, plan=plan)
 
 
-def conclude(posed: Posed, u: list[jax.Array], tol: Any, status: Any, num_steps: Any, known: Any = None) -> Solution:
+def conclude(
+    problem: Problem, u: list[jax.Array], tol: Any, status: Any, num_steps: Any, known: Any = None
+) -> Solution:
     """Certify a point and turn the end of a loop into a status."""
-    problem = dataclasses.replace(as_problem(posed), init=u)
-    value, certificate = certify(problem, known, posed.to_unconstrained(posed.template))
+    posed = problem.args
+    value, certificate = certify(dataclasses.replace(problem, init=u), known, posed.to_unconstrained(posed.template))
     status, direction = verdict(posed, u, certificate, tol, status)
     return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, direction)
 

@@ -182,7 +182,7 @@ def _standard_errors(inverse: jax.Array, scale: jax.Array) -> tuple[jax.Array, j
 def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces) -> Certificate:
     free = faces.free
     edm, step, scale = _solve_matrix_free(flat, z, faces)
-    _, product = jax.linearize(jax.grad(flat.value), z)
+    product = flat.hessian_product(z)
     eigenvalue, direction = linalg.least_ritz(lambda v: scale * product(scale * v), jnp.where(free, 1.0, 0.0))
     change = _curvature_change(flat, z, step * scale, product)
     return Certificate(
@@ -205,7 +205,7 @@ def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces
 
 def _solve_matrix_free(flat: FlatProblem, z: jax.Array, faces: Faces) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Expected decrease, the Newton step in equilibrated coordinates, and the scale (0 on held coordinates)."""
-    _, product = jax.linearize(jax.grad(flat.value), z)
+    product = flat.hessian_product(z)
     scale = jnp.where(faces.free, linalg.matrix_free_scale(product, z), 0.0)
     gradient = faces.gradient * scale
     solved = linalg.conjugate_gradients(lambda v: scale * product(scale * v), gradient, tol=1e-3, max_steps=1000)

@@ -71,7 +71,7 @@ class LBFGS:
         rho = jnp.zeros((self.memory,), flat.z0.dtype)
         infinity = jnp.full_like(value, jnp.inf)
         zero = jnp.asarray(0)
-        scale = linalg.matrix_free_scale(lambda v: flat.hvp(flat.z0, v), flat.z0)
+        scale = linalg.matrix_free_scale(flat.hessian_product(flat.z0), flat.z0)
         return LBFGSState(
             flat.z0, value, grad, history, history, rho, scale, infinity, zero, zero, status.astype(jnp.int32)
         )

@@ -38,7 +38,7 @@ class NewtonCG(Damped):
 
     def curvature(self, flat: FlatProblem, z: jax.Array) -> jax.Array:
         """The equilibrating scale, shape ``(p,)``."""
-        return linalg.matrix_free_scale(lambda v: flat.hvp(z, v), z)
+        return linalg.matrix_free_scale(flat.hessian_product(z), z)
 
     def quadratic(self, flat: FlatProblem, z: jax.Array, curvature: jax.Array, v: jax.Array) -> jax.Array:
         """See :meth:`Damped.quadratic`."""
@@ -49,7 +49,7 @@ class NewtonCG(Damped):
     ) -> Direction:
         """See :meth:`Damped.direction`."""
         scale = jnp.where(faces.free, curvature, 0.0)
-        _, product = jax.linearize(jax.grad(flat.value), z)
+        product = flat.hessian_product(z)
         rhs = -faces.gradient * scale
 
         def matvec(v: jax.Array) -> jax.Array:

@@ -5,7 +5,7 @@ are told by a second function. ``f`` itself includes these terms, with derivativ
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,27 @@ from jax.flatten_util import ravel_pytree
 
 from lossgeo import linalg
 from lossgeo._pytree import pytree, static
+
+
+class Derivatives(Protocol):
+    """Faster ways to the derivatives of a function whose structure is known; see ``lossgeo.structure``."""
+
+    def value_and_grad(self, u: Any, args: Any) -> tuple[jax.Array, Any]:
+        """The function and its gradient, a tree like ``u``."""
+        ...
+
+    def hessian(self, u: Any, args: Any) -> jax.Array:
+        """Hessian in the order of the ravelled ``u``, shape ``(p, p)``."""
+        ...
+
+    def hessian_product(self, u: Any, args: Any) -> Callable[[jax.Array], jax.Array]:
+        """The map ``v -> H v`` on ravelled vectors."""
+        ...
+
+    @property
+    def num_rows(self) -> int:
+        """Number of terms of the sum."""
+        ...
 
 
 @pytree
@@ -24,12 +45,14 @@ class Problem:
         kinks: ``kinks(u, args) -> (center, strength)``, two trees like ``u``, or ``None`` for a smooth function.
         args: everything the functions depend on besides ``u``: data, hyper-parameters.
         init: start, a tree of floating arrays.
+        derivatives: a faster way to the derivatives of ``fun``, or ``None`` to differentiate it.
     """
 
     fun: Callable[[Any, Any], jax.Array] = static()
     kinks: Callable[[Any, Any], tuple[Any, Any]] | None = static()
     args: Any
     init: Any
+    derivatives: Derivatives | None = static(default=None)
 
 
 class Faces(NamedTuple):
@@ -61,15 +84,36 @@ class FlatProblem:
 
     def value_and_grad(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The function and its gradient (of the smooth part only, at a kink)."""
-        return jax.value_and_grad(self.value)(z)
+        known = self._problem.derivatives
+        if known is None:
+            return jax.value_and_grad(self.value)(z)
+        value, grad = known.value_and_grad(self.unravel(z), self._problem.args)
+        return value, ravel_pytree(grad)[0]
 
     def hessian(self, z: jax.Array) -> jax.Array:
         """Hessian, shape ``(p, p)``."""
-        return linalg.hessian(self.value, z)
+        known = self._problem.derivatives
+        if known is None:
+            return linalg.hessian(self.value, z)
+        return known.hessian(self.unravel(z), self._problem.args)
+
+    def hessian_product(self, z: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        """The map ``v -> H v``, with all that does not depend on ``v`` computed once."""
+        known = self._problem.derivatives
+        if known is None:
+            return jax.linearize(jax.grad(self.value), z)[1]
+        return known.hessian_product(self.unravel(z), self._problem.args)
 
     def hvp(self, z: jax.Array, v: jax.Array) -> jax.Array:
         """Hessian-vector product."""
-        return linalg.hvp(self.value, z, v)
+        known = self._problem.derivatives
+        return linalg.hvp(self.value, z, v) if known is None else self.hessian_product(z)(v)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of terms of a sum of which the function is known to be one, otherwise 0."""
+        known = self._problem.derivatives
+        return 0 if known is None else known.num_rows
 
     def faces(self, z: jax.Array, grad: jax.Array) -> Faces:
         r"""Pseudo-gradient and free coordinates at ``z``.

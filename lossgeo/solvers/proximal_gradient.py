@@ -67,7 +67,7 @@ class ProximalGradient:
             z,
             one,
             one,
-            linalg.matrix_free_scale(lambda v: flat.hvp(z, v), z),
+            linalg.matrix_free_scale(flat.hessian_product(z), z),
             jnp.inf * one,
             jnp.asarray(self.first_check),
             jnp.asarray(0),

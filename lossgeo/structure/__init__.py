@@ -1,0 +1,7 @@
+"""What can be read off a function before it runs, from its jaxpr: dependences, linear predictors, independent rows."""
+
+from lossgeo.structure.dependence import depends_on
+from lossgeo.structure.derivatives import RowDerivatives
+from lossgeo.structure.discovery import LinearPredictor, RowStructure, discover
+
+__all__ = ["LinearPredictor", "RowDerivatives", "RowStructure", "depends_on", "discover"]

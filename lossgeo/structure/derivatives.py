@@ -1,0 +1,180 @@
+r"""Derivatives of a sum over independent rows through its linear predictors.
+
+For :math:`f(u) = -\sum_i w_i\, r_i(\eta_i; v) + g(u)` with :math:`\eta_a = X_a B_a`, one reverse and :math:`K + q`
+forward passes over the *rows* (:math:`K` columns of linear predictors, :math:`q` other parameters) give
+
+.. math::
+    \nabla_{B_a} = X_a^\top \partial_a, \qquad
+    \nabla^2_{B_a B_b} = X_a^\top \mathrm{diag}(\partial^2_{ab}) X_b, \qquad
+    \nabla^2_{B_a v} = X_a^\top \partial^2_{av},
+
+all else is matrix products: the weighted least-squares form of McCullagh and Nelder (1989), section 2.5, for any rows.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from lossgeo import linalg
+from lossgeo.structure.discovery import RowStructure
+
+__all__ = ["RowDerivatives"]
+
+
+class RowDerivatives:
+    """Value, gradient and Hessian of a negative log posterior with row structure; lives inside one trace.
+
+    Args:
+        structure: of the log-likelihood, as a function of a list of leaves.
+        weights: ``args -> (n,)`` or ``None``: what multiplies the rows.
+        remainder: ``(leaves, args) -> ()``: what is added to minus the weighted sum of the rows.
+    """
+
+    def __init__(
+        self,
+        structure: RowStructure,
+        weights: Callable[[Any], jax.Array | None],
+        remainder: Callable[[Any, Any], jax.Array],
+    ):
+        """Keep the parts."""
+        self.structure, self._weights, self._remainder = structure, weights, remainder
+
+    @property
+    def num_rows(self) -> int:
+        """Number of independent rows."""
+        return self.structure.predictors[0].num_rows
+
+    def value_and_grad(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, list[jax.Array]]:
+        """The function and its gradient, a list like ``u``."""
+        split = _Split(self, u, args)
+        value, (rows, other) = jax.value_and_grad(split.loss, argnums=(0, 1))(split.etas, split.other)
+        rest, grads = jax.value_and_grad(self._remainder)(u, args)
+        flat = split.assemble([r.T @ x for r, x in zip(rows, split.designs, strict=True)], other)
+        return value + rest, [g + f for g, f in zip(grads, split.unravel(flat), strict=True)]
+
+    def hessian(self, u: list[jax.Array], args: Any) -> jax.Array:
+        """Hessian, shape ``(p, p)``, in the order of the ravelled ``u``."""
+        split = _Split(self, u, args)
+        push = split.curvature()
+        num_columns = [p.shape[1] for p in self.structure.predictors]
+        zeros = [jnp.zeros_like(e) for e in split.etas]
+        nothing = jnp.zeros_like(split.other)
+
+        def along_column(a: int, column: jax.Array) -> list[jax.Array]:
+            tangents = [*zeros[:a], zeros[a] + column[None, :], *zeros[a + 1 :]]
+            return push(tangents, nothing)[0]
+
+        def along_other(tangent: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+            rows, other = push(zeros, tangent)
+            return [r.T @ x for r, x in zip(rows, split.designs, strict=True)], other
+
+        blocks: list[list[jax.Array]] = []
+        for a, k in enumerate(num_columns):
+            # (k_a, n, k_b): derivative of the gradient of each row with respect to predictor b.
+            weights = jax.vmap(lambda column, a=a: along_column(a, column))(jnp.eye(k, dtype=zeros[a].dtype))
+            blocks.append(
+                [blocks[b][a].T for b in range(a)]
+                + [
+                    _block(split.designs[a], split.designs[b], weights[b], symmetric=a == b)
+                    for b in range(a, len(num_columns))
+                ]
+            )
+        if split.other.size:
+            basis = jnp.eye(split.other.size, dtype=split.other.dtype)
+            one_at_once = split.other.size <= linalg.HESSIAN_BLOCK
+            cross, corner = (
+                jax.vmap(along_other)(basis)
+                if one_at_once
+                else jax.lax.map(along_other, basis, batch_size=linalg.HESSIAN_BLOCK)
+            )
+            cross = [c.reshape(split.other.size, -1) for c in cross]
+            blocks = [[*row, c.T] for row, c in zip(blocks, cross, strict=True)] + [[*cross, corner]]
+        matrix = jnp.block(blocks)
+        matrix = matrix[split.order[:, None], split.order[None, :]]
+        rest = linalg.hessian(lambda z: self._remainder(split.unravel(z), args), ravel_pytree(u)[0])
+        return 0.5 * (matrix + matrix.T) + rest
+
+    def hessian_product(self, u: list[jax.Array], args: Any) -> Callable[[jax.Array], jax.Array]:
+        """The map ``v -> H v`` on ravelled vectors, with everything that does not depend on ``v`` computed once."""
+        split = _Split(self, u, args)
+        push = split.curvature()
+        z, unravel = ravel_pytree(u)
+        _, rest = jax.linearize(jax.grad(lambda z: self._remainder(unravel(z), args)), z)
+
+        def product(v: jax.Array) -> jax.Array:
+            tangents, other = split.tangents(v)
+            rows, other = push(tangents, other)
+            return split.assemble([r.T @ x for r, x in zip(rows, split.designs, strict=True)], other) + rest(v)
+
+        return product
+
+
+class _Split:
+    """A point taken apart into linear predictors and other parameters."""
+
+    def __init__(self, derivatives: RowDerivatives, u: list[jax.Array], args: Any):
+        structure = derivatives.structure
+        self._structure = structure
+        sizes = np.cumsum([0, *(leaf.size for leaf in u)])
+        leaves = [p.leaf for p in structure.predictors]
+        others = [i for i in range(len(u)) if i not in leaves]
+        positions = [sizes[leaf] + structure.positions(j) for j, leaf in enumerate(leaves)]
+        inside = [q.T.ravel() for q in positions] + [np.arange(sizes[i], sizes[i + 1]) for i in others]
+        self._places = np.concatenate(inside) if inside else np.zeros(0, int)
+        self.order = np.argsort(self._places)
+        flat, self.unravel = ravel_pytree(u)
+        self._shapes = [p.shape for p in structure.predictors]
+        self.designs = structure.designs(u, args)
+        self.etas, self.other = self._predict(flat)
+        weights = derivatives._weights(args)
+
+        def loss(etas: list[jax.Array], other: jax.Array) -> jax.Array:
+            full = self.unravel(self.assemble([jnp.zeros(s[::-1], flat.dtype) for s in self._shapes], other))
+            terms = structure.rest(etas, full, args)
+            return -jnp.sum(terms if weights is None else jnp.asarray(weights, terms.dtype) * terms)
+
+        self.loss = loss
+
+    def _predict(self, flat: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+        """Linear predictors ``(n, k)`` and other parameters of a ravelled vector; linear."""
+        ordered = flat[self._places]
+        etas, start = [], 0
+        for design, (d, k) in zip(self.designs, self._shapes, strict=True):
+            columns = ordered[start : start + d * k]
+            etas.append((design @ columns)[:, None] if k == 1 else design @ columns.reshape(k, d).T)
+            start += d * k
+        return etas, ordered[start:]
+
+    def tangents(self, v: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+        """See :meth:`_predict`."""
+        return self._predict(v)
+
+    def assemble(self, coefficients: list[jax.Array], other: jax.Array) -> jax.Array:
+        """Ravelled vector from coefficients ``(k, d)`` and other parameters."""
+        return jnp.concatenate([*(jnp.ravel(c) for c in coefficients), other])[self.order]
+
+    def curvature(self) -> Callable[..., Any]:
+        """Linear map from changes of linear predictors and others to changes of the gradient there."""
+        return jax.linearize(jax.grad(self.loss, argnums=(0, 1)), self.etas, self.other)[1]
+
+
+def _block(left: jax.Array, right: jax.Array, weights: jax.Array, *, symmetric: bool) -> jax.Array:
+    """Hessian block ``(k d, m e)`` from designs ``(n, d)``, ``(n, e)`` and weights ``(k, n, m)``."""
+    k, _, m = weights.shape
+    weights = weights.transpose(0, 2, 1)
+    if k * m == 1:
+        return linalg.weighted_gram(left, weights[0, 0], right)
+    if symmetric:
+        upper = np.triu_indices(k)
+        half = jax.lax.map(lambda w: linalg.weighted_gram(left, w, right), weights[upper])
+        index = np.zeros((k, k), int)
+        index[upper] = index[upper[::-1]] = np.arange(len(upper[0]))
+        grams = half[index]
+    else:
+        grams = jax.lax.map(lambda w: linalg.weighted_gram(left, w, right), weights.reshape(k * m, -1))
+        grams = grams.reshape(k, m, left.shape[1], right.shape[1])
+    return grams.transpose(0, 2, 1, 3).reshape(k * left.shape[1], m * right.shape[1])
