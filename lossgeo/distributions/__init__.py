@@ -20,6 +20,8 @@ family                observation                                    prior
 ``Poisson``           a count
 ``NegativeBinomial``  a count that varies more than Poisson
 ``Gamma``             a positive amount                              rates and precisions (conjugate)
+``InverseGaussian``   a positive amount, heavier to the right
+``Beta``              a proportion                                   probabilities (conjugate)
 ``Exponential``       a waiting time without memory                  scales, shrinking to 0
 ``Weibull``           a survival time, proportional hazards
 ``LogNormal``         a product of many factors                      scales known within a factor
@@ -41,6 +43,7 @@ accepted in the same places.
 
 from lossgeo.distributions.asymmetric_laplace import AsymmetricLaplace as AsymmetricLaplace
 from lossgeo.distributions.bernoulli import Bernoulli as Bernoulli
+from lossgeo.distributions.beta import Beta as Beta
 from lossgeo.distributions.binomial import Binomial as Binomial
 from lossgeo.distributions.categorical import Categorical as Categorical
 from lossgeo.distributions.cauchy import Cauchy as Cauchy
@@ -55,6 +58,7 @@ from lossgeo.distributions.gumbel import Gumbel as Gumbel
 from lossgeo.distributions.half_cauchy import HalfCauchy as HalfCauchy
 from lossgeo.distributions.half_normal import HalfNormal as HalfNormal
 from lossgeo.distributions.half_student_t import HalfStudentT as HalfStudentT
+from lossgeo.distributions.inverse_gaussian import InverseGaussian as InverseGaussian
 from lossgeo.distributions.laplace import Laplace as Laplace
 from lossgeo.distributions.log_logistic import LogLogistic as LogLogistic
 from lossgeo.distributions.log_normal import LogNormal as LogNormal

@@ -103,6 +103,12 @@ AMOUNTS = {
 }
 
 
+PROPORTIONS = {
+    "points": (1e-12, 1e-3, 0.2, 0.5, 0.9, 0.999999),
+    "support": supports.unit_interval,
+    "outside": (-1e-3, 1.001, -1e30, np.inf, -np.inf),
+    "single": 2.0,  # three log-gammas of size 1
+}
 MAXIMA = {**REALS, "points": (-0.2, 0.0, 1e-9, 0.7, 2.0, 40.0, 300.0)}
 
 
@@ -211,4 +217,13 @@ CASES = [
     ),
     Case("ordered_probit", dist.OrderedProbit, {"eta": 0.4, "cutpoints": CUTS}, ordered_twin(st.norm), **CLASSES),
     Case("gumbel", dist.Gumbel, {"loc": 0.7, "scale": 1.3}, st.gumbel_r(0.7, 1.3), **MAXIMA),
+    Case(
+        "inverse_gaussian",
+        dist.InverseGaussian,
+        {"mean": 1.7, "concentration": 2.4},
+        st.invgauss(1.7 / 2.4, scale=2.4),
+        **AMOUNTS,
+    ),
+    Case("beta 2.4", dist.Beta, {"concentration1": 2.4, "concentration0": 3.5}, st.beta(2.4, 3.5), **PROPORTIONS),
+    Case("beta 0.6", dist.Beta, {"concentration1": 0.6, "concentration0": 1.2}, st.beta(0.6, 1.2), **PROPORTIONS),
 ]
