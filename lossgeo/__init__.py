@@ -9,6 +9,7 @@ from lossgeo import supports as supports
 from lossgeo.fitting import Fit as Fit
 from lossgeo.fitting import FitError as FitError
 from lossgeo.fitting import fit as fit
+from lossgeo.inference import geometry_of as geometry_of
 from lossgeo.likelihoods import likelihood as likelihood
 from lossgeo.likelihoods import pseudo_likelihood as pseudo_likelihood
 from lossgeo.objective import Objective as Objective

@@ -87,9 +87,9 @@ from lossgeo.geometry.divergences import (
 )
 from lossgeo.geometry.alternating_projection import AlternatingProjection as AlternatingProjection, em as em
 from lossgeo.geometry.families import (
-    bernoulli as bernoulli, beta as beta, categorical as categorical, dirichlet as dirichlet, gamma as gamma,
-    gaussian as gaussian, inverse_gaussian as inverse_gaussian, normal as normal, poisson as poisson,
-    von_mises as von_mises,
+    bernoulli as bernoulli, beta as beta, categorical as categorical, dirichlet as dirichlet,
+    exponential as exponential, gamma as gamma, gaussian as gaussian, inverse_gaussian as inverse_gaussian,
+    normal as normal, poisson as poisson, von_mises as von_mises,
 )
 from lossgeo.geometry.fisher import (
     empirical_fisher as empirical_fisher, fisher_information as fisher_information, fisher_inner as fisher_inner,

@@ -10,6 +10,7 @@ potential             statistic T(y)                      natural parameter η
 ``bernoulli``         y                                   logit
 ``poisson``           y                                   log rate
 ``categorical``       (1[y = i]) for i < C                log odds against class C
+``exponential``       y                                   −rate
 ``gaussian(s2)``      y                                   m / s2, variance s2 known
 ``normal``            (y, y²)                             (m / s², −1 / 2s²)
 ``gamma``             (log y, y)                          (shape, −rate), base measure dy / y
@@ -35,7 +36,7 @@ from lossgeo.geometry.generators import positive_orthant
 from lossgeo.geometry.potentials import Domain, Potential, potential
 
 __all__ = [
-    "bernoulli", "beta", "categorical", "dirichlet", "gamma", "gaussian", "inverse_gaussian", "normal",
+    "bernoulli", "beta", "categorical", "dirichlet", "exponential", "gamma", "gaussian", "inverse_gaussian", "normal",
     "poisson", "von_mises",
 ]  # fmt: skip
 
@@ -46,6 +47,10 @@ def _in_unit_interval(m: jax.Array) -> jax.Array:
 
 def _is_positive(m: jax.Array) -> jax.Array:
     return (m > 0) & jnp.isfinite(m)
+
+
+def _is_negative(m: jax.Array) -> jax.Array:
+    return (m < 0) & jnp.isfinite(m)
 
 
 def _second_negative(eta: jax.Array) -> jax.Array:
@@ -89,8 +94,8 @@ def _binary_negentropy(m: jax.Array) -> jax.Array:
 
 
 def _binary_gap(eta: jax.Array, m: jax.Array) -> jax.Array:
-    upper = numerics.kl_term(m, jax.nn.sigmoid(eta), -jax.nn.softplus(-eta))
-    return upper + numerics.kl_term(1 - m, jax.nn.sigmoid(-eta), -jax.nn.softplus(eta))
+    upper = numerics.kl_term(m, numerics.sigmoid(eta), -numerics.softplus(-eta))
+    return upper + numerics.kl_term(1 - m, numerics.sigmoid(-eta), -numerics.softplus(eta))
 
 
 def _categorical(z: jax.Array) -> jax.Array:
@@ -129,7 +134,7 @@ Minimal, without a gauge.
 
 
 bernoulli: Potential = potential(
-    jax.nn.softplus, ndim=0, gradient=jax.nn.sigmoid, inverse=_logit, conjugate=_binary_negentropy, gap=_binary_gap,
+    numerics.softplus, ndim=0, gradient=numerics.sigmoid, inverse=_logit, conjugate=_binary_negentropy, gap=_binary_gap,
     codomain=Domain("unit interval", _in_unit_interval), name="Bernoulli",
 )  # fmt: skip
 r""":math:`A(\eta) = \log(1 + e^\eta)`, softplus; :math:`A^*(\mu) = \mu\log\mu + (1-\mu)\log(1-\mu)`."""
@@ -150,6 +155,33 @@ poisson: Potential = potential(
 r""":math:`A(\eta) = e^\eta`; :math:`A^*(\mu) = \mu\log\mu - \mu`, with the limit 0 at 0."""
 
 
+def _exponential(eta: jax.Array) -> jax.Array:
+    return -jnp.log(-eta)
+
+
+def _minus_reciprocal(eta: jax.Array) -> jax.Array:
+    return -1 / eta
+
+
+def _exponential_conjugate(m: jax.Array) -> jax.Array:
+    return -1 - jnp.log(m)
+
+
+def _exponential_gap(eta: jax.Array, m: jax.Array) -> jax.Array:
+    return numerics.kl_term(jnp.ones_like(m), -eta * m)
+
+
+exponential: Potential = potential(
+    _exponential, ndim=0, gradient=_minus_reciprocal, inverse=_minus_reciprocal, conjugate=_exponential_conjugate,
+    gap=_exponential_gap, domain=Domain("negative numbers", _is_negative),
+    codomain=Domain("positive numbers", _is_positive), name="exponential",
+)  # fmt: skip
+r""":math:`A(\eta) = -\log(-\eta)`; :math:`A^*(\mu) = -1 - \log\mu`. The gamma family of known shape, per unit of shape.
+
+Its unit deviance is twice the Itakura–Saito divergence.
+"""
+
+
 def _gaussian(eta: jax.Array, variance: jax.Array) -> jax.Array:
     return 0.5 * variance * eta * eta
 
@@ -160,6 +192,10 @@ def _gaussian_mean(eta: jax.Array, variance: jax.Array) -> jax.Array:
 
 def _gaussian_natural(m: jax.Array, variance: jax.Array) -> jax.Array:
     return m / variance
+
+
+def _gaussian_gap(eta: jax.Array, m: jax.Array, variance: jax.Array) -> jax.Array:
+    return 0.5 * (m - variance * eta) ** 2 / variance
 
 
 def _gaussian_conjugate(m: jax.Array, variance: jax.Array) -> jax.Array:
@@ -173,7 +209,7 @@ def gaussian(variance: ArrayLike = 1.0) -> Potential:
     """
     return potential(
         _gaussian, ndim=0, gradient=_gaussian_mean, inverse=_gaussian_natural, conjugate=_gaussian_conjugate,
-        parameters=(variance,), name="Gaussian",
+        gap=_gaussian_gap, parameters=(variance,), name="Gaussian",
     )  # fmt: skip
 
 

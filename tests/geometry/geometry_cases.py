@@ -26,6 +26,7 @@ CASES = [
     Case(geo.burg, ([0.5, 1.0, 2.0], [1.5, 0.2, 0.7], [0.9, 0.9, 3.0])),
     Case(geo.bernoulli, (0.7, -1.2, 2.5)),
     Case(geo.poisson, (0.4, -0.9, 1.3)),
+    Case(geo.exponential, (-0.4, -2.0, -1.1)),
     Case(geo.categorical, ([0.5, -1.0], [-0.3, 0.4], [1.2, 0.8])),
     Case(geo.gaussian(2.5), (0.6, -0.4, 1.7)),
     Case(geo.normal, ([0.3, -0.8], [1.1, -0.4], [-0.5, -1.6])),
