@@ -1,12 +1,7 @@
-"""Divergences against closed forms in 40 digits, their limits, their directions and float32.
-
-Reference numbers: closed forms evaluated with mpmath at 40 digits (families as documented in each test id); the gamma
-against log-normal row is mpmath quadrature, good to 14 digits.
-"""
+"""Divergences: their integrals, limits, directions and near neighbors; the reference numbers are in another file."""
 
 import math
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,47 +11,6 @@ from jax.scipy.special import gammaln
 from lossgeo import geometry as geo
 
 P, Q = jnp.array([0.2, 0.3, 0.5]), jnp.array([0.6, 0.3, 0.1])
-X, Y = jnp.array([1.0, 2.0, 3.0]), jnp.array([0.5, 2.5, 1.5])
-
-REFERENCE = {
-    "normal": (geo.kl_normal, (0.0, 1.0, 1.0, 2.0), 0.4431471805599453),
-    "exponential": (geo.kl_exponential, (2.0, 0.5), 0.6362943611198906),
-    "beta": (geo.kl_beta, (0.3, 4.0, 2.0, 1.0), 6.583751955079818),
-    "von Mises": (geo.kl_von_mises, (0.3, 10.0, -0.3, 8.0), 1.3378246665963252),
-    "Bernoulli": (geo.kl_bernoulli, (1e-12, 0.5), 0.6931471805313143),
-    "negative binomial": (geo.kl_negative_binomial, (3.5, 0.4, 0.6), 0.7095639391892876),
-    "chi squared": (geo.kl_gamma, (2.0, 0.5, 3.5, 0.5), 0.5667970996993735),
-    "Dirichlet": (geo.kl_dirichlet, ([0.1, 0.5, 10.0], [1.0, 1.0, 1.0]), 10.901910565146236),
-    "Pareto": (geo.kl_pareto, (3.0, 1.0, 2.0, 2.0), math.inf),
-    "Poisson at 0": (geo.kl_poisson, (0.0, 2.0), 2.0),
-    "Itakura-Saito": (geo.itakura_saito_divergence, ([0.01, 5.0, 1.0], [3.0, 0.2, 1.0]), 25.488239983121332),
-    "von Neumann": (
-        geo.von_neumann_divergence,
-        ([[2.0, 0.5], [0.5, 1.0]], [[1.0, 0.2], [0.2, 1.5]]),
-        0.5365798448985135,
-    ),
-    "Jensen-Shannon": (geo.jensen_shannon_divergence, (P, Q), 0.12510060588454697),
-    "Renyi 2": (lambda p, q: geo.renyi_divergence(p, q, 2.0), (P, Q), 1.0531499145913523),
-    "Bhattacharyya": (geo.bhattacharyya_normal, (0.0, 1.0, 1.0, 2.0), 0.16157177565710487),
-    "squared Euclid": (lambda x, y: 2 * geo.bregman_divergence(geo.half_squared_norm, x, y), (X, Y), 2.75),
-    "log-sum-exp": (lambda x: geo.bregman_divergence(geo.log_sum_exp, x, jnp.zeros_like(x)), (X,), 0.3089936757762706),
-    "generalized KL": (geo.generalized_kl_divergence, (X, Y), 0.8263016196113617),
-    "Poisson as Bregman": (
-        lambda p, q: geo.exponential_family_kl(geo.poisson, jnp.log(p), jnp.log(q)),
-        (4.0, 2.5),
-        0.3800145169829422,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", REFERENCE)
-def test_reference_numbers(name):
-    fn, arguments, truth = REFERENCE[name]
-    fn = jax.jit(fn)
-    np.testing.assert_allclose(fn(*(jnp.asarray(a, float) for a in arguments)), truth, rtol=1e-12)
-    narrow = fn(*(jnp.asarray(a, jnp.float32) for a in arguments))
-    chex.assert_type(narrow, jnp.float32)
-    np.testing.assert_allclose(narrow, truth, rtol=2e-5)
 
 
 def test_kl_direction_is_the_expectation_under_the_first_law():
