@@ -18,9 +18,14 @@ family                observation                                    prior
 ``OrderedLogistic``   an ordered class id (proportional odds)
 ``OrderedProbit``     an ordered class id, normal latent variable
 ``Poisson``           a count
+``Geometric``         failures before the first success
 ``NegativeBinomial``  a count that varies more than Poisson
 ``Gamma``             a positive amount                              rates and precisions (conjugate)
 ``InverseGaussian``   a positive amount, heavier to the right
+``InverseGamma``                                                     variances (conjugate)
+``Chi2``              a likelihood-ratio statistic
+``Pareto``            an excess over a threshold, power law
+``Uniform``                                                          a parameter within known limits
 ``Beta``              a proportion                                   probabilities (conjugate)
 ``Exponential``       a waiting time without memory                  scales, shrinking to 0
 ``Weibull``           a survival time, proportional hazards
@@ -33,9 +38,9 @@ family                observation                                    prior
 ``Fixed``                                                            a parameter that is held
 ===================== ============================================== ==========================================
 
-``Bernoulli``, ``Binomial``, ``Categorical`` and ``Poisson`` take either a mean-like parameter or its logarithmic
-twin (``logits``, ``log_rate``, keyword only). With a linear predictor give the twin: it cannot leave its domain and
-nothing underflows.
+``Bernoulli``, ``Binomial``, ``Categorical``, ``Geometric`` and ``Poisson`` take either a mean-like parameter or its
+logarithmic twin (``logits``, ``log_rate``, keyword only). With a linear predictor give the twin: it cannot leave its
+domain and nothing underflows.
 
 The contract is :class:`Distribution`; any foreign object with a ``log_prob`` method (:func:`is_distribution`) is
 accepted in the same places.
@@ -47,6 +52,7 @@ from lossgeo.distributions.beta import Beta as Beta
 from lossgeo.distributions.binomial import Binomial as Binomial
 from lossgeo.distributions.categorical import Categorical as Categorical
 from lossgeo.distributions.cauchy import Cauchy as Cauchy
+from lossgeo.distributions.chi2 import Chi2 as Chi2
 from lossgeo.distributions.distribution import Distribution as Distribution
 from lossgeo.distributions.distribution import Kink as Kink
 from lossgeo.distributions.distribution import is_distribution as is_distribution
@@ -54,10 +60,12 @@ from lossgeo.distributions.exponential import Exponential as Exponential
 from lossgeo.distributions.fixed import Fixed as Fixed
 from lossgeo.distributions.flat import Flat as Flat
 from lossgeo.distributions.gamma import Gamma as Gamma
+from lossgeo.distributions.geometric import Geometric as Geometric
 from lossgeo.distributions.gumbel import Gumbel as Gumbel
 from lossgeo.distributions.half_cauchy import HalfCauchy as HalfCauchy
 from lossgeo.distributions.half_normal import HalfNormal as HalfNormal
 from lossgeo.distributions.half_student_t import HalfStudentT as HalfStudentT
+from lossgeo.distributions.inverse_gamma import InverseGamma as InverseGamma
 from lossgeo.distributions.inverse_gaussian import InverseGaussian as InverseGaussian
 from lossgeo.distributions.laplace import Laplace as Laplace
 from lossgeo.distributions.log_logistic import LogLogistic as LogLogistic
@@ -67,6 +75,8 @@ from lossgeo.distributions.negative_binomial import NegativeBinomial as Negative
 from lossgeo.distributions.normal import Normal as Normal
 from lossgeo.distributions.ordered import OrderedLogistic as OrderedLogistic
 from lossgeo.distributions.ordered import OrderedProbit as OrderedProbit
+from lossgeo.distributions.pareto import Pareto as Pareto
 from lossgeo.distributions.poisson import Poisson as Poisson
 from lossgeo.distributions.student_t import StudentT as StudentT
+from lossgeo.distributions.uniform import Uniform as Uniform
 from lossgeo.distributions.weibull import Weibull as Weibull

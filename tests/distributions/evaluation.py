@@ -13,6 +13,7 @@ import numpy as np
 from distribution_cases import CASES
 from jax.flatten_util import ravel_pytree
 
+QUICKLY = {"xla_cpu_use_fusion_emitters": False}  # a third of the time of compilation
 STEP = 1e-3
 STENCIL = (-2, -1, 1, 2)
 
@@ -83,7 +84,9 @@ def _tower(cases):
         return value, gradient, hessian, third, jax.grad(log_prob, 1)(theta, y, count)
 
     stacked = {k: np.concatenate([c[k] for c in counts]) for k in counts[0]}
-    out = jax.jit(jax.vmap(at))(np.concatenate(thetas), np.concatenate(lines), np.concatenate(ys), stacked)
+    out = jax.jit(jax.vmap(at), compiler_options=QUICKLY)(
+        np.concatenate(thetas), np.concatenate(lines), np.concatenate(ys), stacked
+    )
     return slices, [np.asarray(v) for v in out]
 
 
@@ -125,7 +128,7 @@ def _program(cases):
         out = {"log_prob": d.log_prob(y), "mean": jnp.asarray(d.mean), "variance": d.variance}
         return out | {name: fn(d, y, q) for name, fn in OPTIONAL.items() if name not in cases[0].lacks}
 
-    return jax.jit(everything)
+    return jax.jit(everything, compiler_options=QUICKLY)
 
 
 @functools.cache
@@ -157,7 +160,8 @@ def summary(case, dtype=np.float64, rounded=False):
 
 @functools.cache
 def _draws(cases, n):
-    return np.asarray(jax.jit(lambda d: d.sample(jax.random.key(7), (n,)))(batch(cases, np.float64)))
+    sample = jax.jit(lambda d: d.sample(jax.random.key(7), (n,)), compiler_options=QUICKLY)
+    return np.asarray(sample(batch(cases, np.float64)))
 
 
 def draws(case, n):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+from evaluation import QUICKLY
 
 from lossgeo import distributions as dist
 from lossgeo import supports
@@ -248,3 +249,48 @@ def test_ordered_classes_far_from_their_cut_points(family):
             np.testing.assert_allclose(slope, -np.sign(eta) * math.exp(scipy.stats.norm.logpdf(29) - tail), rtol=1e-12)
     rows = family(np.zeros(3), np.zeros((3, 4)) + np.arange(4.0))
     assert rows.batch_shape == (3,) and rows.num_classes == 5
+
+
+def test_pareto_near_its_threshold_and_the_edges_of_the_uniform():
+    pareto, excess = dist.Pareto(2.0, 3.5), 2.0 * 2.0**-40
+    np.testing.assert_allclose(pareto.log_cdf(2.0 + excess), math.log(3.5 * 2.0**-40), rtol=1e-12)
+    assert pareto.log_prob(2.0) == math.log(3.5) - math.log(2.0) and pareto.log_cdf(2.0) == -jnp.inf
+    assert jax.grad(lambda m: dist.Pareto(m, 3.5).log_prob(1.0))(2.0) == 0.0
+    assert math.isinf(dist.Pareto(2.0, 1.5).variance) and jnp.isnan(dist.Pareto(2.0, 0.5).variance)
+    uniform = dist.Uniform(-1.0, 3.0)
+    np.testing.assert_array_equal(uniform.log_prob(np.array([-1.0, 3.0])), -math.log(4.0))
+    assert jax.grad(lambda b: dist.Uniform(-1.0, b).log_prob(5.0))(3.0) == 0.0
+    with pytest.raises(NotImplementedError, match="Fisher information"):
+        uniform.fisher_information()
+
+
+def test_edges_and_large_concentrations_of_the_beta():
+    at = lambda a, b, y: dist.Beta(a, b).log_prob(y)  # noqa: E731
+    a, limit = np.array([1.5, 1.0, 0.5]), [-math.inf, math.log(2.5), math.inf]
+    np.testing.assert_allclose(at(a, 2.5, np.zeros(3)), limit, rtol=1e-14)
+    np.testing.assert_allclose(at(2.5, a, np.ones(3)), limit, rtol=1e-14)
+    slopes = jax.jit(jax.vmap(jax.grad(at, (0, 1, 2)), (0, None, None)), compiler_options=QUICKLY)(a, 2.5, 0.0)
+    assert np.all(np.isfinite(slopes))
+    # Beta(n, n) at 1/2 + z / sqrt(8 n) is normal up to O(1 / n): here to 1e-12 of the largest term.
+    for dtype, rtol in ((np.float64, 1e-12), (np.float32, 2e-6)):
+        n = dtype(2.0**40)
+        value = dist.Beta(n, n).log_prob(dtype(0.5))
+        np.testing.assert_allclose(value, 0.5 * math.log(4 * 2.0**40 / math.pi), rtol=rtol)
+        np.testing.assert_allclose(dist.Beta(n, n).entropy(), 0.5 * math.log(math.pi * math.e / 2.0**42), rtol=rtol)
+
+
+def test_inverse_gaussian_tails_far_out():
+    """Against exact limits: where the two terms of the textbook formula overflow, and where they cancel."""
+    steep = dist.InverseGaussian(1.0, 1e6)  # nearly normal of standard deviation 1e-3: exp(2e6) in the textbook
+    z = np.array([-3.0, 0.0, 3.0])
+    skew = scipy.stats.norm.cdf(z) + 3e-3 * (1 - z**2) * scipy.stats.norm.pdf(z) / 6
+    np.testing.assert_allclose(steep.cdf(1 + 1e-3 * z), skew, rtol=2e-3)
+    flat, y = dist.InverseGaussian(1e8, 2.0), 1e4  # the first passage of a driftless motion: erfc(sqrt(1 / y))
+    np.testing.assert_allclose(flat.log_cdf(y), math.log(math.erfc(math.sqrt(1 / y))), atol=2e-8)
+    np.testing.assert_allclose(flat.log_survival(y), math.log(math.erf(math.sqrt(1 / y))), rtol=1e-6)
+    assert np.isfinite(jax.grad(flat.log_survival)(1e30)) and flat.log_prob(0.0) == -jnp.inf
+
+
+def test_sure_success_is_a_point_mass():
+    np.testing.assert_array_equal(dist.Geometric(1.0).log_prob(np.array([0.0, 1.0])), [0.0, -jnp.inf])
+    assert dist.Geometric(1.0).entropy() == 0.0 and jnp.isfinite(jax.grad(lambda p: dist.Geometric(p).log_prob(0))(1.0))
