@@ -16,12 +16,14 @@ from lossgeo.solvers.certificate import Certificate as Certificate
 from lossgeo.solvers.certificate import certify as certify
 from lossgeo.solvers.gradient_transform import GradientTransform as GradientTransform
 from lossgeo.solvers.lbfgs import LBFGS as LBFGS
+from lossgeo.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
 from lossgeo.solvers.loop import Solver as Solver
 from lossgeo.solvers.loop import run as run
 from lossgeo.solvers.newton import Newton as Newton
 from lossgeo.solvers.newton_cg import NewtonCG as NewtonCG
 from lossgeo.solvers.problem import FlatProblem as FlatProblem
 from lossgeo.solvers.problem import Problem as Problem
+from lossgeo.solvers.problem import Root as Root
 from lossgeo.solvers.proximal_gradient import ProximalGradient as ProximalGradient
 from lossgeo.solvers.status import RUNNING as RUNNING
 from lossgeo.solvers.status import Status as Status

@@ -46,6 +46,10 @@ class Problem:
         args: everything the functions depend on besides ``u``: data, hyper-parameters.
         init: start, a tree of floating arrays.
         derivatives: a faster way to the derivatives of ``fun``, or ``None`` to differentiate it.
+        root: ``root(u, args) -> Root``, a square root of a positive semi-definite metric that stands for the Hessian;
+            ``None`` where none is known. Only :class:`LevenbergMarquardt` needs it.
+        bend: ``bend(u, args, v) -> (p,)``, the product of the root's transpose with the second derivative of its
+            residual along ``v``; ``None`` where it is not known.
     """
 
     fun: Callable[[Any, Any], jax.Array] = static()
@@ -53,6 +57,20 @@ class Problem:
     args: Any
     init: Any
     derivatives: Derivatives | None = static(default=None)
+    root: Callable[[Any, Any], "Root"] | None = static(default=None)
+    bend: Callable[[Any, Any, jax.Array], jax.Array] | None = static(default=None)
+
+
+class Root(NamedTuple):
+    r"""A metric :math:`A^\top A` by its root, and the gradient :math:`A^\top r + g_0` of the function beside it.
+
+    ``rows`` is :math:`A`, shape ``(m, p)``, ``residual`` is :math:`r`, shape ``(m,)``, and ``remainder`` is
+    :math:`g_0`, shape ``(p,)``: what is not a sum of squares. Columns are in the order of ``ravel_pytree(u)``.
+    """
+
+    rows: jax.Array
+    residual: jax.Array
+    remainder: jax.Array
 
 
 class Faces(NamedTuple):
@@ -103,6 +121,25 @@ class FlatProblem:
         if known is None:
             return jax.linearize(jax.grad(self.value), z)[1]
         return known.hessian_product(self.unravel(z), self._problem.args)
+
+    def root(self, z: jax.Array) -> Root:
+        """Root of the metric at ``z``.
+
+        Raises:
+            ValueError: the problem has none.
+        """
+        if self._problem.root is None:
+            raise ValueError(
+                "this solver needs a metric: a model that returns a distribution with a Fisher information, and a "
+                "prior without a kink. Use solvers.Newton() or solver='auto'."
+            )
+        return self._problem.root(self.unravel(z), self._problem.args)
+
+    def bend(self, z: jax.Array, v: jax.Array) -> jax.Array:
+        """Second derivative of the root's residual along ``v``, seen by the gradient; 0 where it is not known."""
+        if self._problem.bend is None:
+            return jnp.zeros_like(z)
+        return self._problem.bend(self.unravel(z), self._problem.args, v)
 
     def hvp(self, z: jax.Array, v: jax.Array) -> jax.Array:
         """Hessian-vector product."""

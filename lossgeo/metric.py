@@ -1,0 +1,223 @@
+r"""The Fisher metric of a model, pulled back to the solver's coordinates: Fisher scoring for anything.
+
+A model returns a distribution, which knows its Fisher information :math:`F_i` in its own hyper-parameters
+:math:`\eta_i(u)`. With :math:`J_i = \partial\eta_i/\partial u` the expected information of the data is
+
+.. math:: G(u) = \sum_i w_i\, J_i^\top F_i J_i,
+
+positive semi-definite everywhere. For a generalised linear model it is the matrix of iteratively reweighted least
+squares, for normal residuals that of Gauss and Newton, for a network the generalised Gauss-Newton matrix.
+
+:func:`fisher_root` keeps it as a product :math:`G = A^\top A` with :math:`A^\top r = -\nabla\log p(y\mid u)`: a
+scoring step is a linear least-squares problem in :math:`A` and :math:`r`, whose condition number is not squared.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from lossgeo.distributions import Distribution, Fixed, Flat
+from lossgeo.likelihoods import ModelLikelihood
+from lossgeo.posing import Posed
+from lossgeo.solvers import Root
+
+__all__ = ["fisher_bend", "fisher_metric", "fisher_root", "has_flat_prior", "root_size"]
+
+COUNTS = ("total_count",)
+"""Hyper-parameters that are counts: known, and without rows in a Fisher information."""
+
+
+def fisher_metric(u: Any, posed: Posed) -> jax.Array:
+    r"""Expected information of the data about the unconstrained coordinates, without the prior.
+
+    .. math:: G(u) = \sum_i w_i\, J_i^\top F_i J_i
+
+    Args:
+        u: unconstrained coordinates, a list of arrays as from ``posed.to_unconstrained``.
+        posed: objective with data; its likelihood must be a model whose distribution has a Fisher information.
+
+    Returns:
+        Shape ``(p, p)`` in the order of ``jax.flatten_util.ravel_pytree(u)``, in nats; positive semi-definite.
+
+    Raises:
+        NotImplementedError: the distribution has no closed-form Fisher information.
+        TypeError: the likelihood is a bare function, of which no distribution is known.
+
+    Reference: Amari (1998), Neural Computation 10, 251; Nelder and Wedderburn (1972) for the linear case.
+    """
+    rows, _ = _likelihood_root(u, posed)
+    return rows.T @ rows
+
+
+def fisher_root(u: Any, posed: Posed) -> Root:
+    """Square root of the Fisher metric of the data plus the positive part of the prior's curvature; see :class:`Root`.
+
+    The residual of a row is its whitened score, so that for a normal model of known scale it is the standardised
+    residual itself.
+    """
+    rows, residual = _likelihood_root(u, posed)
+    z, unravel = ravel_pytree(u)
+
+    def penalty(z: jax.Array) -> jax.Array:
+        return -posed.objective.prior.log_prior(posed.to_params(unravel(z))).astype(z.dtype)
+
+    if has_flat_prior(posed):
+        return Root(rows, residual, jnp.zeros_like(z))
+    values, vectors = jnp.linalg.eigh(jax.hessian(penalty)(z))
+    prior_rows = jnp.sqrt(jnp.maximum(values, 0.0))[:, None] * vectors.T
+    rows = jnp.concatenate([rows, prior_rows])
+    return Root(rows, jnp.concatenate([residual, jnp.zeros_like(z)]), jax.grad(penalty)(z))
+
+
+def fisher_bend(u: Any, posed: Posed, v: jax.Array) -> jax.Array:
+    r""":math:`\sum_i w_i J_i^\top F_i\,\ddot\eta_i`, with the second derivative of the hyper-parameters along ``v``."""
+    z, unravel = ravel_pytree(u)
+
+    def hyper_parameters(z: jax.Array) -> jax.Array:
+        return _stack(_distribution(unravel(z), posed), posed.data[-1])
+
+    def velocity(z: jax.Array) -> jax.Array:
+        return jax.jvp(hyper_parameters, (z,), (v,))[1]
+
+    acceleration = jax.jvp(velocity, (z,), (v,))[1]
+    information, weights = _information(_distribution(u, posed), posed)
+    forces = jnp.einsum("nij,nj->ni", information, acceleration) * jnp.square(weights)
+    return jax.vjp(hyper_parameters, z)[1](forces)[0]
+
+
+def root_size(posed: Posed) -> int | None:
+    """Number of entries of :func:`fisher_root`, without the prior; ``None`` where there is no metric. Static."""
+    if not isinstance(posed.objective.likelihood, ModelLikelihood):
+        return None
+    u = jax.eval_shape(posed.to_unconstrained, posed.template)
+    try:
+        rows, _ = jax.eval_shape(lambda u: _likelihood_root(u, posed), u)
+    except (NotImplementedError, TypeError):
+        return None
+    return math.prod(rows.shape)
+
+
+def has_flat_prior(posed: Posed) -> bool:
+    """Whether the prior is flat in every parameter that is not held; static."""
+    entries = posed.objective.prior.entries(posed.template)
+    return entries is not None and all(isinstance(entry.distribution, Flat | Fixed) for entry in entries)
+
+
+def _likelihood_root(u: Any, posed: Posed) -> tuple[jax.Array, jax.Array]:
+    r"""Rows :math:`\sqrt{w_i}\,L_i^\top J_i` and residuals :math:`-\sqrt{w_i}\,L_i^{-1}s_i`, :math:`F = LL^\top`."""
+    target = posed.data[-1]
+    z, unravel = ravel_pytree(u)
+
+    def hyper_parameters(z: jax.Array) -> jax.Array:
+        return _stack(_distribution(unravel(z), posed), target)
+
+    distribution = _distribution(u, posed)
+    eta = _stack(distribution, target)
+    k = eta.shape[1]
+    information, weights = _information(distribution, posed)
+    score = jax.grad(lambda eta: jnp.sum(_rebuild(distribution, eta, target).log_prob(target)))(eta)
+    basis = jnp.eye(z.shape[0], dtype=z.dtype)
+    jacobian = jax.vmap(jax.linearize(hyper_parameters, z)[1], out_axes=-1)(basis)  # (n, k, p)
+    factor = _factor(information)
+    rows: list[jax.Array] = []
+    residual: list[jax.Array] = []
+    for j in range(k):
+        solved = -score[:, j] - sum((factor[j][m] * residual[m] for m in range(j)), jnp.zeros((), z.dtype))
+        pivot = factor[j][j]
+        residual.append(jnp.where(pivot > 0, solved / jnp.where(pivot > 0, pivot, 1.0), 0.0))
+        rows.append(sum(factor[i][j][:, None] * jacobian[:, i] for i in range(j, k)))
+    weighted = [r * weights for r in rows]
+    return jnp.concatenate(weighted), jnp.concatenate([r * weights[:, 0] for r in residual])
+
+
+def _information(distribution: Distribution, posed: Posed) -> tuple[jax.Array, jax.Array]:
+    """Fisher information of each observation, shape ``(n, k, k)``, and roots of the weights, shape ``(n, 1)``."""
+    batch, target = _batch(distribution, posed.data[-1]), posed.data[-1]
+    k = _stack(distribution, target).shape[1]
+    information = distribution.fisher_information()
+    if information.shape[-1] != k:
+        raise NotImplementedError(
+            f"the Fisher information of {type(distribution).__name__} has {information.shape[-1]} rows for {k} "
+            "hyper-parameters."
+        )
+    information = jnp.broadcast_to(information, (*batch, k, k)).reshape(-1, k, k)
+    n = information.shape[0]
+    if posed.weights is None:
+        return information, jnp.ones((n, 1), information.dtype)
+    weights = jnp.sqrt(posed.weights.astype(information.dtype))
+    return information, jnp.repeat(weights, n // weights.shape[0])[:, None]
+
+
+def _factor(information: jax.Array) -> list[list[jax.Array]]:
+    """Lower Cholesky factors of a stack of positive semi-definite matrices, by entries; a pivot of 0 is skipped."""
+    k, eps = information.shape[-1], jnp.finfo(information.dtype).eps
+    lower: list[list[jax.Array]] = [[information[:, 0, 0]] * k for _ in range(k)]
+    for j in range(k):
+        for i in range(j, k):
+            rest = information[:, i, j]
+            for m in range(j):
+                rest = rest - lower[i][m] * lower[j][m]
+            if i == j:
+                # NaN must pass, so that a point outside the domain is seen.
+                absent = rest <= 4.0 * k * eps * information[:, j, j]
+                lower[j][j] = jnp.where(absent, 0.0, jnp.sqrt(jnp.where(absent, 1.0, rest)))
+            else:
+                pivot = lower[j][j]
+                lower[i][j] = jnp.where(pivot == 0, 0.0, rest / jnp.where(pivot == 0, 1.0, pivot))
+    return lower
+
+
+def _distribution(u: Any, posed: Posed) -> Distribution:
+    """The model's distribution at unconstrained coordinates."""
+    likelihood = posed.objective.likelihood
+    if not isinstance(likelihood, ModelLikelihood):
+        raise TypeError(
+            "the likelihood is a bare function, of which no distribution is known: write a model that returns one, and "
+            "use lg.likelihood(model)."
+        )
+    distribution = likelihood.distribution(posed.to_params(u), *posed.data[:-1])
+    own = getattr(type(distribution), "fisher_information", None)
+    if not isinstance(distribution, Distribution) or own is Distribution.fisher_information:
+        raise NotImplementedError(f"the Fisher information of {type(distribution).__name__} is not known.")
+    return distribution
+
+
+def _batch(distribution: Distribution, target: Any) -> tuple[int, ...]:
+    """Shape of the observations."""
+    if not hasattr(target, "shape"):
+        raise NotImplementedError("the target is not one array.")
+    return tuple(target.shape[: target.ndim - distribution.event_ndim])
+
+
+def _parts(distribution: Distribution) -> list[tuple[str, jax.Array]]:
+    """Hyper-parameters with rows in the Fisher information, by name, in the order of declaration."""
+    given = [(name, value) for name, value in vars(distribution).items() if value is not None]
+    if any(len(jax.tree.leaves(value)) != 1 or jax.tree.leaves(value)[0] is not value for _, value in given):
+        raise NotImplementedError(f"the hyper-parameters of {type(distribution).__name__} are not arrays.")
+    return [(name, jnp.asarray(value)) for name, value in given if name not in COUNTS]
+
+
+def _stack(distribution: Distribution, target: Any) -> jax.Array:
+    """Hyper-parameters of each observation, shape ``(n, k)``."""
+    batch, inner = _batch(distribution, target), len(distribution.batch_shape)
+    dtype = jnp.result_type(float, *(value for _, value in _parts(distribution)))
+    columns = []
+    for _, value in _parts(distribution):
+        event = value.shape[inner:]
+        columns.append(jnp.broadcast_to(value, (*batch, *event)).reshape(math.prod(batch), math.prod(event)))
+    return jnp.concatenate([c.astype(dtype) for c in columns], axis=1)
+
+
+def _rebuild(distribution: Distribution, eta: jax.Array, target: Any) -> Distribution:
+    """The distribution with hyper-parameters of its own for each observation, from those of :func:`_stack`."""
+    batch, inner = _batch(distribution, target), len(distribution.batch_shape)
+    fields, taken = dict(vars(distribution)), 0
+    for name, value in _parts(distribution):
+        event = value.shape[inner:]
+        size = math.prod(event)
+        fields[name] = eta[:, taken : taken + size].reshape(*batch, *event)
+        taken += size
+    return type(distribution)(**fields)
