@@ -2,8 +2,10 @@
 
 from lossgeo import distributions as distributions
 from lossgeo import geometry as geometry
+from lossgeo import likelihoods as likelihoods
 from lossgeo import links as links
 from lossgeo import models as models
+from lossgeo import priors as priors
 from lossgeo import solvers as solvers
 from lossgeo import supports as supports
 from lossgeo.fitting import Fit as Fit

@@ -2,21 +2,21 @@ r"""Links of generalised linear models: :math:`\eta = g(\mu)` between a mean and
 
 Each is a frozen record without array fields, with ``link`` (:math:`g`) and ``inverse`` (:math:`g^{-1}`).
 
-====================  ==========================================  =====================  ==============================
-link                  :math:`g(\mu)`                              means                  where it is used
-====================  ==========================================  =====================  ==============================
-``identity``          :math:`\mu`                                 reals                  canonical for the normal
-``log``               :math:`\log\mu`                             positive               canonical for the Poisson
-``logit``             :math:`\log\frac{\mu}{1-\mu}`               (0, 1)                 canonical for the Bernoulli
-``probit``            :math:`\Phi^{-1}(\mu)`                      (0, 1)                 latent normal
-``cloglog``           :math:`\log(-\log(1-\mu))`                  (0, 1)                 grouped proportional hazards
-``loglog``            :math:`-\log(-\log\mu)`                     (0, 1)                 ``cloglog`` of the other label
-``cauchit``           :math:`\tan(\pi(\mu - \tfrac12))`           (0, 1)                 latent Cauchy: outliers in x
-``inverse``           :math:`1/\mu`                               not 0                  canonical for the gamma, up to sign
-``inverse_squared``   :math:`1/\mu^2`                             positive               canonical for the inverse Gaussian
-``sqrt``              :math:`\sqrt\mu`                            nonnegative            stabilises Poisson variances
-``power(a)``          :math:`\mu^a`, and log for 0                positive               Box-Tweedie families
-====================  ==========================================  =====================  ==============================
+====================  ==================================  ============  ========================================
+link                  :math:`g(\mu)`                      means         where it is used
+====================  ==================================  ============  ========================================
+``identity``          :math:`\mu`                         reals         canonical for the normal
+``log``               :math:`\log\mu`                     positive      canonical for the Poisson
+``logit``             :math:`\log\frac{\mu}{1-\mu}`       (0, 1)        canonical for the Bernoulli
+``probit``            :math:`\Phi^{-1}(\mu)`              (0, 1)        latent normal
+``cloglog``           :math:`\log(-\log(1-\mu))`          (0, 1)        grouped proportional hazards
+``loglog``            :math:`-\log(-\log\mu)`             (0, 1)        ``cloglog`` of the other label
+``cauchit``           :math:`\tan(\pi(\mu - \tfrac12))`   (0, 1)        latent Cauchy: outliers in x
+``inverse``           :math:`1/\mu`                       not 0         canonical for the gamma, up to sign
+``inverse_squared``   :math:`1/\mu^2`                     positive      canonical for the inverse Gaussian
+``sqrt``              :math:`\sqrt\mu`                    nonnegative   stabilises Poisson variances
+``power(a)``          :math:`\mu^a`, and log for 0        positive      Box-Tweedie families
+====================  ==================================  ============  ========================================
 
 Where a link reaches only part of its line (``inverse_squared`` of a negative predictor, ``log`` above 0 for a
 probability), the mean there is NaN or outside its range and so is the log-likelihood: solvers take it for a step too

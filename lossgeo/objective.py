@@ -1,10 +1,10 @@
 """The objective: the negative log posterior, a sum in nats, composed of a likelihood and a prior."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from lossgeo import supports as supports_
 from lossgeo._pytree import as_function, broadcast_prefix, pytree
@@ -49,15 +49,13 @@ class Objective:
 
     def negative_log_posterior(self, params: Any, data: tuple[Any, ...], weights: Any) -> jax.Array:
         """The same as calling the objective, without compiling: for use inside other compiled functions."""
-        terms = self.likelihood.log_likelihood(params, *data)
-        if weights is not None:
-            if jnp.shape(weights) != terms.shape:
-                raise ValueError(
-                    f"weights have shape {jnp.shape(weights)}, but the log-likelihood has {terms.shape}: one weight "
-                    "for each observation."
-                )
-            terms = jnp.asarray(weights, dtype=terms.dtype) * terms
-        return -(jnp.sum(terms) + self.prior.log_prior(params))
+        params = self.prior.complete(params)
+        likelihood = self.likelihood.total(params, *data, weights=weights)
+        return -(likelihood + self.prior.bind(data, weights).log_prior(params))
+
+    def bind(self, data: tuple[Any, ...], weights: Any) -> "Objective":
+        """The objective with a prior that depends on the design (Jeffreys) bound to it; the same for any other."""
+        return dataclasses.replace(self, prior=self.prior.bind(data, weights))
 
     def supports(self, params: Any) -> list[supports_.Support]:
         """Support of each leaf of ``params``, in tree order.
@@ -125,7 +123,7 @@ def _value(objective: Objective, params: Any, data: tuple[Any, ...], weights: An
 
 @jax.jit
 def _log_likelihood(objective: Objective, params: Any, data: tuple[Any, ...]) -> jax.Array:
-    return objective.likelihood.log_likelihood(params, *data)
+    return objective.likelihood.log_likelihood(objective.prior.complete(params), *data)
 
 
 @jax.jit

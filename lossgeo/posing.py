@@ -28,7 +28,7 @@ class Posed:
         """Parameters at unconstrained coordinates."""
         leaves, tree = jax.tree.flatten(self.template)
         values = [s.forward(v).astype(leaf.dtype) for s, v, leaf in zip(self.supports, u, leaves, strict=True)]
-        return jax.tree.unflatten(tree, values)
+        return self.objective.prior.complete(jax.tree.unflatten(tree, values))
 
     def to_unconstrained(self, params: Any) -> list[jax.Array]:
         """Unconstrained coordinates of parameters inside their supports. Held parameters have none."""
@@ -38,7 +38,8 @@ class Posed:
 def pose(objective: Objective, params: Any, data: tuple[Any, ...], weights: Any) -> Posed:
     """Join an objective with data; ``params`` tells the structure, shapes and dtypes."""
     params = jax.tree.map(jnp.asarray, params)
-    return Posed(objective, data, weights, tuple(objective.supports(params)), params)
+    params = objective.prior.complete(params)
+    return Posed(objective.bind(data, weights), data, weights, tuple(objective.supports(params)), params)
 
 
 def is_kinked(posed: Posed) -> bool:

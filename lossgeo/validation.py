@@ -17,6 +17,7 @@ from lossgeo.messages import coordinate_names
 from lossgeo.objective import Objective
 from lossgeo.posing import Posed
 from lossgeo.supports import Point
+from lossgeo.targets import first_value, nonpositive, raise_for_target
 
 __all__ = ["Checks", "check_values", "prepare", "raise_for", "raise_for_start"]
 
@@ -66,7 +67,8 @@ def prepare(
 
     Raises:
         TypeError: a parameter that is not floating, data that are not numeric.
-        ValueError: no data where some are needed, empty data, weights of the wrong shape, parameters that are missing.
+        ValueError: no data where some are needed, empty data, weights of the wrong shape, parameters that are missing,
+            a prior whose scale, rate or concentration is not positive.
     """
     if not isinstance(objective, Objective):
         raise TypeError(
@@ -83,9 +85,14 @@ def prepare(
                 )
     if weights is not None:
         weights = _as_data(weights, lambda path: "weights")
+        if jnp.ndim(weights) != 1:
+            raise ValueError(f"weights must have shape (n,), one for each observation, but have {jnp.shape(weights)}.")
     if init_params is None:
         init_params = objective.likelihood.init(*data)
     params = jax.tree_util.tree_map_with_path(_as_param, init_params)
+    for entry in objective.prior.entries(params) or []:
+        if nonpositive(entry.distribution):
+            raise ValueError(f"the prior of {entry.name!r} is no density: its {nonpositive(entry.distribution)}.")
     return params, data, weights
 
 
@@ -110,7 +117,7 @@ def raise_for(checks: Checks, posed: Posed) -> None:
             wanted = "finite and not negative" if name == "weights" else "finite"
             raise ValueError(
                 f"{name} must be {wanted}, but {count} of {values.size} values are not, the first at "
-                f"{_first(values, bad)}. Drop or impute those observations; a weight of 0 does not hide them."
+                f"{first_value(values, bad)}. Drop or impute those observations; a weight of 0 does not hide them."
             )
     for name, leaf, support, outside in zip(
         _leaf_names(posed.template), jax.tree.leaves(posed.template), posed.supports, checks.params, strict=True
@@ -119,20 +126,10 @@ def raise_for(checks: Checks, posed: Posed) -> None:
             bad = ~np.asarray(support.contains(leaf))
             raise ValueError(
                 f"init_params[{name!r}] must lie in its support, {support.label}, but {int(outside)} of {bad.size} "
-                f"values do not, the first at {_first(np.asarray(leaf), bad)}. Start inside the support."
+                f"values do not, the first at {first_value(np.asarray(leaf), bad)}. Start inside the support."
             )
     if checks.target is not None and int(checks.target):
-        likelihood = posed.objective.likelihood
-        wanted_support = likelihood.target_support(posed.template, *posed.data)
-        assert wanted_support is not None  # its values were counted
-        target = np.asarray(posed.data[-1])
-        bad = ~np.asarray(wanted_support.contains(target))
-        distribution = likelihood.distribution(posed.template, *posed.data[:-1])
-        raise ValueError(
-            f"the target must lie in the support of its distribution, {type(distribution).__name__}: "
-            f"{wanted_support.label}; but {int(checks.target)} of {target.size} values do not, the first at "
-            f"{_first(target, np.broadcast_to(bad, target.shape))}. Recode the target or choose another distribution."
-        )
+        raise_for_target(posed, int(checks.target))
 
 
 def raise_for_start(posed: Posed) -> None:
@@ -145,9 +142,12 @@ def raise_for_start(posed: Posed) -> None:
     terms = np.atleast_1d(np.asarray(objective.log_likelihood(params, *posed.data)))
     bad = ~np.isfinite(terms)
     if bad.any():
+        found = objective.likelihood.distribution(params, *posed.data[:-1]) if posed.data else None
+        fault = f" The model's {nonpositive(found)}." if nonpositive(found) else ""
         raise ValueError(
             f"the log-likelihood is not finite at init_params for {int(bad.sum())} of {terms.size} observations, the "
-            f"first at {_first(terms, bad)}. Start where the model gives every observation a positive density."
+            f"first at {first_value(terms, bad)}.{fault} Start where the model gives every observation a positive "
+            "density."
         )
     log_prior = float(objective.log_prior(params))
     if not np.isfinite(log_prior):
@@ -209,9 +209,3 @@ def _data_name(index: int, count: int, path: Any) -> str:
 
 def _leaf_names(tree: Any) -> list[str]:
     return [path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
-
-
-def _first(values: Any, bad: Any) -> str:
-    index = tuple(int(k) for k in np.argwhere(bad)[0])
-    where = f"index {index[0] if len(index) == 1 else index}" if index else "its only entry"
-    return f"{where}: {np.asarray(values)[index]}"

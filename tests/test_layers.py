@@ -17,7 +17,7 @@ FLOORS = [
     {"distributions", "losses"},
     {"models", "likelihoods", "priors"},
     {"objective"},
-    {"posing", "metric", "planning", "verdict", "solving", "messages"},
+    {"posing", "metric", "planning", "verdict", "solving", "messages", "targets"},
     {"validation", "inference", "dictionary", "scale"},
     {"driving", "fitting", "sklearn"},
     {"plotting", "__init__"},

@@ -5,7 +5,7 @@ determine, and carried to the user's coordinates by the delta method, :math:`J C
 the same as inverting the Hessian in the user's coordinates.
 """
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +13,15 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from lossgeo import linalg
+from lossgeo.likelihoods import fisher_information
 from lossgeo.posing import Posed, objective_value
 from lossgeo.solvers import FlatProblem, Problem, Status
 from lossgeo.solving import Solution
 
 __all__ = ["CovarianceKind", "Fitted", "covariance", "standard_errors"]
 
-CovarianceKind = Literal["observed", "sandwich", "opg"]
+CovarianceKind = Literal["observed", "expected", "opg", "sandwich", "expected_sandwich"]
+KINDS = get_args(CovarianceKind)
 
 INVOLVED = 1e-6
 """Share of a coordinate in a direction without curvature above which its uncertainty is not known."""
@@ -51,9 +53,15 @@ def covariance(fit: Fitted, cov: CovarianceKind = "observed") -> jax.Array:
     matrix of scores :math:`\sqrt{w_i}\,\nabla\log p(y_i)`, so that a weight counts an observation that often:
 
     * ``"observed"``: :math:`H^{-1}`. For a flat prior the inverse observed information.
+    * ``"expected"``: :math:`(I + P)^{-1}` with the expected (Fisher) information :math:`I` of the model's distribution
+      and the curvature :math:`P` of the prior; what R's ``glm`` reports. A Jeffreys prior is a correction for bias and
+      no information: it adds nothing here (Firth 1993).
     * ``"opg"``: :math:`(S^\top S)^{-1}`, the outer product of gradients (BHHH).
     * ``"sandwich"``: :math:`H^{-1} S^\top S H^{-1}`, robust to a wrong density (Huber 1967, White 1982); no
-      small-sample factor.
+      small-sample factor. Of a partial likelihood the rows of :math:`S` are derivatives of the score in the case
+      weights (Lin and Wei 1989).
+    * ``"expected_sandwich"``: the same with :math:`I + P` for :math:`H`; R's ``vcovHC(type="HC0")`` of a ``glm``. Both
+      agree for canonical links.
 
     Returns:
         Shape ``(P, P)``. Rows and columns of parameters that are held, that rest on a kink, or that take part in a
@@ -64,18 +72,24 @@ def covariance(fit: Fitted, cov: CovarianceKind = "observed") -> jax.Array:
         ValueError: ``cov`` is unknown, needs a density and the likelihood is a pseudo-likelihood, or needs independent
             observations and the log-likelihood is one term.
     """
-    if cov not in ("observed", "sandwich", "opg"):
-        raise ValueError(f"cov must be 'observed', 'sandwich' or 'opg', but is {cov!r}.")
-    if cov != "sandwich" and not fit.posed.objective.likelihood.is_density:
+    if cov not in KINDS:
+        raise ValueError(f"cov must be one of {', '.join(map(repr, KINDS))}, but is {cov!r}.")
+    likelihood = fit.posed.objective.likelihood
+    if cov != "sandwich" and not likelihood.is_density:
         raise ValueError(
             f"cov={cov!r} needs a normalised density, but the likelihood is a pseudo-likelihood, whose curvature is no "
             "information. Use cov='sandwich'."
         )
-    terms = jax.eval_shape(fit.posed.objective.likelihood.log_likelihood, fit.solution.params, *fit.posed.data)
-    if cov != "observed" and terms.ndim == 0:
+    terms = jax.eval_shape(likelihood.log_likelihood, fit.solution.params, *fit.posed.data)
+    if cov not in ("observed", "expected") and terms.ndim == 0 and not likelihood.has_case_weights:
         raise ValueError(
             f"cov={cov!r} needs the scores of independent observations, but the log-likelihood is one term for all "
             "data. Return terms of shape (n,), or use cov='observed'."
+        )
+    if cov == "opg" and terms.ndim == 0:
+        raise ValueError(
+            "cov='opg' needs a score for each observation whose squares are the information, which those of a partial "
+            "likelihood are not. Use cov='observed' or cov='sandwich'."
         )
     return _covariance(fit.posed, fit.solution, cov)
 
@@ -114,13 +128,16 @@ def _unconstrained_covariance(posed: Posed, solution: Solution, cov: str) -> jax
     hessian = flat.hessian(z) if certificate.hessian is None else certificate.hessian
     valid = (solution.status == Status.CONVERGED) | (solution.status == Status.UNIDENTIFIED)
     matrix, null_weight = _inverse(hessian, certificate.free)
-    if cov != "observed":
+    if cov in ("expected", "expected_sandwich"):
+        expected = _expected_information(posed, solution.params, flat, z)
+        matrix, null_weight = _inverse(expected, certificate.free)
+    if cov in ("opg", "sandwich", "expected_sandwich"):
         scores = _scores(posed, z, flat)
         meat = scores.T @ scores
-        if cov == "sandwich":
-            matrix = matrix @ meat @ matrix
-        else:
+        if cov == "opg":
             matrix, null_weight = _inverse(meat, certificate.free)
+        else:
+            matrix = matrix @ meat @ matrix
     known = certificate.free & (null_weight <= INVOLVED)
     return jnp.where(valid & known[:, None] & known[None, :], matrix, jnp.nan)
 
@@ -139,11 +156,33 @@ def _inverse(matrix: jax.Array, free: jax.Array) -> tuple[jax.Array, jax.Array]:
     return (vectors * inverse[None, :]) @ vectors.T * free_scale[:, None] * free_scale[None, :], null_weight
 
 
+def _expected_information(posed: Posed, params: Any, flat: FlatProblem, z: jax.Array) -> jax.Array:
+    """Fisher information of the likelihood and curvature of the prior, in unconstrained coordinates."""
+    user, unravel = ravel_pytree(params)
+    prior = posed.objective.prior
+    information = fisher_information(posed.objective.likelihood, params, *posed.data, weights=posed.weights)
+    if prior.is_information:
+        information = information - jax.hessian(lambda v: prior.log_prior(unravel(v)))(user)
+    jacobian = jax.jacfwd(lambda v: ravel_pytree(posed.to_params(flat.unravel(v)))[0])(z)
+    return jacobian.T @ information @ jacobian
+
+
 def _scores(posed: Posed, z: jax.Array, flat: FlatProblem) -> jax.Array:
     r"""Scores of the observations in unconstrained coordinates, times :math:`\sqrt{w_i}`, shape ``(n, p)``."""
+    likelihood = posed.objective.likelihood
+    if likelihood.has_case_weights:
+        ones = jnp.ones(likelihood.num_cases(*posed.data), z.dtype)
+        weights = ones if posed.weights is None else jnp.asarray(posed.weights, z.dtype)
+
+        def score(w: jax.Array) -> jax.Array:
+            return jax.grad(
+                lambda v: likelihood.total(posed.to_params(flat.unravel(v)), *posed.data, weights=w).astype(z.dtype)
+            )(z)
+
+        return jax.jacrev(score)(weights).T * jnp.sqrt(weights)[:, None]
 
     def terms(v: jax.Array) -> jax.Array:
-        found = posed.objective.likelihood.log_likelihood(posed.to_params(flat.unravel(v)), *posed.data)
+        found = likelihood.log_likelihood(posed.to_params(flat.unravel(v)), *posed.data)
         return found if posed.weights is None else jnp.sqrt(posed.weights) * found
 
     return jax.jacfwd(terms)(z)

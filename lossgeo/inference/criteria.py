@@ -31,6 +31,8 @@ def criteria(fit: Fitted) -> Criteria:
         \mathrm{BIC} = k\log n - 2\ell
 
     with :math:`n` the sum of the weights. NaN where the fit did not converge; AICc is ``inf`` for :math:`n \le k + 1`.
+    Where the log-likelihood is one term for all data (a time series, a partial likelihood) there is no such :math:`n`:
+    AICc and BIC are NaN.
 
     Raises:
         ValueError: the likelihood is not a density, or the prior is not flat, so that :math:`k` does not count what
@@ -53,11 +55,13 @@ def criteria(fit: Fitted) -> Criteria:
             "number of parameters does not count what was estimated. Refit with prior=None."
         )
     terms = objective.log_likelihood(solution.params, *posed.data)
-    weighted = terms if posed.weights is None else posed.weights * terms
-    n = float(jnp.size(terms) if posed.weights is None else jnp.sum(posed.weights))
+    total = objective.likelihood.total(solution.params, *posed.data, weights=posed.weights)
+    # One term for all data: there is no number of independent observations.
+    size = float("nan") if jnp.ndim(terms) == 0 else jnp.size(terms)
+    n = float(size if posed.weights is None or jnp.ndim(terms) == 0 else jnp.sum(posed.weights))
     k = sum(leaf.size for leaf in jax.eval_shape(posed.to_unconstrained, posed.template))
     converged = int(solution.status) == Status.CONVERGED
-    value = float(jnp.sum(weighted)) if converged else float("nan")
+    value = float(total) if converged else float("nan")
     aic = 2.0 * k - 2.0 * value
-    correction = 2.0 * k * (k + 1) / (n - k - 1) if n > k + 1 else float("inf")
+    correction = 2.0 * k * (k + 1) / (n - k - 1) if n > k + 1 else float("nan" if n != n else "inf")
     return Criteria(value, k, n, aic, aic + correction, k * float(jnp.log(n)) - 2.0 * value)

@@ -11,11 +11,18 @@ import numpy as np
 from lossgeo.inference.covariance import CovarianceKind, Fitted, standard_errors
 from lossgeo.inference.intervals import wald_interval
 from lossgeo.messages import coordinate_names, describe
+from lossgeo.priors import Tied
 from lossgeo.solvers import Status
 
 __all__ = ["Row", "Summary", "summarize"]
 
 MAX_ROWS = 60
+LABELS = {
+    "observed": "observed information",
+    "expected": "expected information",
+    "opg": "outer product of scores",
+    "expected_sandwich": "sandwich of the expected information",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +111,7 @@ def summarize(fit: Fitted, cov: CovarianceKind = "observed", level: float = 0.95
     columns = coordinate_names(params), flat(params), flat(errors), flat(low), flat(high), _remarks(fit)
     rows = tuple(Row(*row) for row in zip(*columns, strict=True))
     terms = posed.objective.log_likelihood(params, *posed.data)
-    log_likelihood = float(np.sum(np.asarray(terms if posed.weights is None else posed.weights * terms)))
+    log_likelihood = float(posed.objective.likelihood.total(params, *posed.data, weights=posed.weights))
     log_prior = float(posed.objective.log_prior(params))
     status = Status(int(solution.status))
     certificate = f"EDM {float(solution.edm):.1e} nats"
@@ -119,7 +126,7 @@ def summarize(fit: Fitted, cov: CovarianceKind = "observed", level: float = 0.95
             f"{log_likelihood:.6f} nats",
         ),
         ("log-prior", f"{log_prior:.6f} nats"),
-        ("standard errors", {"observed": "observed information", "opg": "outer product of scores"}.get(cov, cov)),
+        ("standard errors", LABELS.get(cov, cov)),
     ]
     if solution.plan is not None:
         facts.append(("plan", str(solution.plan)))
@@ -134,9 +141,11 @@ def _remarks(fit: Fitted) -> list[str]:
     free = np.asarray(certificate.free)
     position = 0
     coordinates = jax.eval_shape(posed.to_unconstrained, posed.template)
-    for leaf, v in zip(jax.tree.leaves(posed.template), coordinates, strict=True):
+    entries = posed.objective.prior.entries(posed.template)
+    for index, (leaf, v) in enumerate(zip(jax.tree.leaves(posed.template), coordinates, strict=True)):
         if v.size == 0 and leaf.size > 0:
-            remarks += ["held"] * leaf.size
+            tied = entries is not None and isinstance(entries[index].distribution, Tied)
+            remarks += ["tied" if tied else "held"] * leaf.size
         elif v.size == leaf.size:
             remarks += ["" if f else "at the kink" for f in free[position : position + v.size]]
         else:

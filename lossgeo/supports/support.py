@@ -10,6 +10,8 @@ class Support:
     """The contract of a support. All methods act elementwise, or on the last axis where ``event_ndim`` is 1."""
 
     event_ndim: ClassVar[int] = 0
+    of_trees: ClassVar[bool] = False
+    """Whether ``contains`` takes a tree of arrays, such as ``(time, event)``."""
 
     @property
     def label(self) -> str:

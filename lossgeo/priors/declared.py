@@ -11,6 +11,7 @@ from lossgeo import supports
 from lossgeo._pytree import as_function, broadcast_prefix, path_name, pytree
 from lossgeo.distributions import Fixed, Flat, is_distribution
 from lossgeo.distributions.foreign import as_tree, event_ndim_of, kink_of, support_of
+from lossgeo.priors.tied import Tied
 from lossgeo.structure import depends_on
 
 __all__ = ["Entry", "FunctionPrior", "Prior", "TreePrior", "prior"]
@@ -27,6 +28,21 @@ class Entry(NamedTuple):
 class Prior:
     """The contract of a prior."""
 
+    is_information: bool = True
+    """Whether its curvature counts as information about the parameters."""
+
+    def bind(self, data: tuple[Any, ...], weights: Any) -> "Prior":
+        """The prior for given data: itself, unless it depends on the design (``Jeffreys``)."""
+        return self
+
+    def complete(self, params: Any) -> Any:
+        """The parameters with those that are tied to others computed from them."""
+        entries = self.entries(params)
+        if entries is None or not any(isinstance(entry.distribution, Tied) for entry in entries):
+            return params
+        leaves = [tied_value(entry, entries) for entry in entries]
+        return jax.tree.unflatten(jax.tree.structure(params), leaves)
+
     def log_prior(self, params: Any) -> jax.Array:
         """Log-density of the parameters in nats, shape ``()``; up to a constant where a part is flat."""
         raise NotImplementedError
@@ -40,7 +56,7 @@ class Prior:
         entries = self.entries(params)
         if entries is None:
             return [supports.real for _ in jax.tree.leaves(params)]
-        return [_leaf_support(entry) for entry in entries]
+        return [_leaf_support(entry, entries) for entry in entries]
 
     def kinks(self, params: Any) -> list[tuple[jax.Array, jax.Array]] | None:
         """Center and strength of the kink of each leaf (strength 0 for none); ``None`` where all leaves are smooth."""
@@ -167,7 +183,33 @@ def prior(declared: Any | Callable[[Any], Any] | None) -> Prior:
     return TreePrior(jax.tree.map(lambda v: float(v) if isinstance(v, np.floating) else v, declared))
 
 
-def _leaf_support(entry: Entry) -> supports.Support:
+def tied_value(entry: Entry, entries: list[Entry]) -> jax.Array:
+    """Value of a leaf: its own, or that of the parameter it is tied to.
+
+    Raises:
+        ValueError: there is no such parameter, it is tied itself, or the value has another shape.
+    """
+    tied = entry.distribution
+    if not isinstance(tied, Tied):
+        return entry.leaf
+    sources = {other.name: other for other in entries if not isinstance(other.distribution, Tied)}
+    if tied.source not in sources:
+        raise ValueError(
+            f"the parameter {entry.name!r} is tied to {tied.source!r}, which is no parameter that is estimated or "
+            f"held. Those are {', '.join(map(repr, sources)) or 'none'}."
+        )
+    value = jnp.asarray(tied.fn(sources[tied.source].leaf), jnp.result_type(entry.leaf))
+    if value.shape not in ((), jnp.shape(entry.leaf)):
+        raise ValueError(
+            f"the parameter {entry.name!r} has shape {jnp.shape(entry.leaf)}, but the value it is tied to has shape "
+            f"{value.shape}. Tie it with a function: Tied({tied.source!r}, lambda v: ...)."
+        )
+    return jnp.broadcast_to(value, jnp.shape(entry.leaf))
+
+
+def _leaf_support(entry: Entry, entries: list[Entry]) -> supports.Support:
+    if isinstance(entry.distribution, Tied):
+        return supports.point(tied_value(entry, entries))
     if isinstance(entry.distribution, Fixed):
         value = jnp.asarray(entry.distribution.value, dtype=jnp.result_type(entry.leaf))
         return supports.point(jnp.broadcast_to(value, jnp.shape(entry.leaf)))

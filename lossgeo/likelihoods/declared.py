@@ -25,6 +25,9 @@ class Likelihood:
     is_density: bool = True
     """Whether the terms are normalised log-densities of the target."""
 
+    has_case_weights: bool = False
+    """Whether there is one term for all cases, each of which still has a weight and a score (a partial likelihood)."""
+
     @property
     def supports(self) -> Any:
         """Supports of the parameters that the model itself knows, a tree prefix; ``None`` for none."""
@@ -34,12 +37,36 @@ class Likelihood:
         """Log-densities in nats, shape ``(n,)``, or ``()`` for one dependent unit."""
         raise NotImplementedError
 
+    def total(self, params: Any, *data: Any, weights: Any = None) -> jax.Array:
+        """Weighted sum of the terms in nats, shape ``()``.
+
+        Raises:
+            ValueError: the weights do not have the shape of the terms.
+        """
+        terms = self.log_likelihood(params, *data)
+        if weights is None:
+            return jnp.sum(terms)
+        if jnp.shape(weights) != terms.shape:
+            raise ValueError(
+                f"weights have shape {jnp.shape(weights)}, but the log-likelihood has {terms.shape}: one weight "
+                "for each observation."
+            )
+        return jnp.sum(jnp.asarray(weights, dtype=terms.dtype) * terms)
+
+    def num_cases(self, *data: Any) -> int:
+        """Number of cases that have weights, where there is one term for all of them.
+
+        Raises:
+            ValueError: there are no such cases.
+        """
+        raise ValueError("the log-likelihood has no cases other than its terms.")
+
     def distribution(self, params: Any, *inputs: Any) -> Any:
         """Distribution of the target given the inputs, or ``None`` where only the log-density is known."""
         return None
 
     def target_support(self, params: Any, *data: Any) -> Support | None:
-        """Support of the target; ``None`` where it is not known or the target is not one array."""
+        """Support of the target; ``None`` where it is not known, or tells nothing of a target that is a tree."""
         return None
 
     def outside_support(self, params: Any, *data: Any) -> jax.Array | None:
@@ -95,7 +122,8 @@ class ModelLikelihood(Likelihood):
     def target_support(self, params: Any, *data: Any) -> Support | None:
         """See :meth:`Likelihood.target_support`."""
         inputs, target = _split(data)
-        return support_of(self.distribution(params, *inputs)) if _array_shape(target) is not None else None
+        support = support_of(self.distribution(params, *inputs))
+        return support if _array_shape(target) is not None or support.of_trees else None
 
     def init(self, *data: Any) -> Any:
         """See :meth:`Likelihood.init`."""
@@ -127,6 +155,16 @@ class FunctionLikelihood(Likelihood):
             )
         return jnp.asarray(terms)
 
+    def target_support(self, params: Any, *data: Any) -> Support | None:
+        """See :meth:`Likelihood.target_support`; known if the function tells (a quasi-likelihood model)."""
+        support = getattr(self.fn, "target_support", None)
+        return None if support is None else support()
+
+    def init(self, *data: Any) -> Any:
+        """See :meth:`Likelihood.init`."""
+        init = getattr(self.fn, "init", None)
+        return super().init(*data) if init is None else init(*data)
+
 
 def likelihood(model: Callable[..., Any]) -> ModelLikelihood:
     """Likelihood of a model that returns the distribution of the target.
@@ -156,7 +194,8 @@ def pseudo_likelihood(fn: Callable[..., Any]) -> FunctionLikelihood:
     criteria, likelihood-ratio tests, evidence) is refused with the reason.
 
     Args:
-        fn: ``(params, *data) -> (n,)``, minus the loss of each observation, so that larger is better.
+        fn: ``(params, *data) -> (n,)``, minus the loss of each observation, so that larger is better; or a
+            quasi-likelihood of ``lossgeo.models``.
     """
     return FunctionLikelihood(as_function(fn), is_density=False)
 
