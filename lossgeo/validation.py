@@ -42,6 +42,8 @@ class Checks:
 def check_values(posed: Posed, *, fitted: bool = False) -> Checks:
     """Count the faulty values; pure. Only a ``fitted`` held parameter must have its value, a start may not."""
     likelihood = posed.objective.likelihood
+    if posed.weights is not None:  # their shape is checked before any solver multiplies with them
+        jax.eval_shape(lambda w: likelihood.total(posed.template, *posed.data, weights=w), posed.weights)
 
     def outside(good: Any) -> jax.Array:
         return jnp.sum(~jnp.asarray(good))
