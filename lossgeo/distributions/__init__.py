@@ -8,12 +8,16 @@ family                observation                                    prior
 ``Normal``            squared error: any real, no outliers           ridge penalty; shrinks, never to 0
 ``Laplace``           absolute error: medians                        lasso penalty; exact zeros in the mode
 ``AsymmetricLaplace`` pinball loss: quantiles
+``ElasticNet``                                                       elastic net penalty; exact zeros in the mode
+``GroupLaplace``                                                     group lasso penalty; exact zeros of whole groups
+``Huber``             any real with some outliers (Huber's loss)     weak prior with exponential tails
 ``StudentT``          any real with outliers                         weak prior with heavy tails
 ``Cauchy``            any real with wild outliers                    very weak prior
 ``Logistic``          the latent error of logistic regression        weak prior of a logit
 ``Gumbel``            the largest of many
 ``Bernoulli``         a label 0 or 1 (logistic loss)
 ``Binomial``          successes in a number of trials
+``BetaBinomial``      successes that vary more than binomial ones
 ``Categorical``       a class id 0, …, K - 1 (softmax cross-entropy)
 ``OrderedLogistic``   an ordered class id (proportional odds)
 ``OrderedProbit``     an ordered class id, normal latent variable
@@ -27,6 +31,8 @@ family                observation                                    prior
 ``Pareto``            an excess over a threshold, power law
 ``Uniform``                                                          a parameter within known limits
 ``Beta``              a proportion                                   probabilities (conjugate)
+``Kumaraswamy``       a proportion, closed quantiles
+``VonMises``          an angle                                       an angle
 ``Exponential``       a waiting time without memory                  scales, shrinking to 0
 ``Weibull``           a survival time, proportional hazards
 ``LogNormal``         a product of many factors                      scales known within a factor
@@ -49,6 +55,7 @@ accepted in the same places.
 from lossgeo.distributions.asymmetric_laplace import AsymmetricLaplace as AsymmetricLaplace
 from lossgeo.distributions.bernoulli import Bernoulli as Bernoulli
 from lossgeo.distributions.beta import Beta as Beta
+from lossgeo.distributions.beta_binomial import BetaBinomial as BetaBinomial
 from lossgeo.distributions.binomial import Binomial as Binomial
 from lossgeo.distributions.categorical import Categorical as Categorical
 from lossgeo.distributions.cauchy import Cauchy as Cauchy
@@ -56,17 +63,21 @@ from lossgeo.distributions.chi2 import Chi2 as Chi2
 from lossgeo.distributions.distribution import Distribution as Distribution
 from lossgeo.distributions.distribution import Kink as Kink
 from lossgeo.distributions.distribution import is_distribution as is_distribution
+from lossgeo.distributions.elastic_net import ElasticNet as ElasticNet
 from lossgeo.distributions.exponential import Exponential as Exponential
 from lossgeo.distributions.fixed import Fixed as Fixed
 from lossgeo.distributions.flat import Flat as Flat
 from lossgeo.distributions.gamma import Gamma as Gamma
 from lossgeo.distributions.geometric import Geometric as Geometric
+from lossgeo.distributions.group_laplace import GroupLaplace as GroupLaplace
 from lossgeo.distributions.gumbel import Gumbel as Gumbel
 from lossgeo.distributions.half_cauchy import HalfCauchy as HalfCauchy
 from lossgeo.distributions.half_normal import HalfNormal as HalfNormal
 from lossgeo.distributions.half_student_t import HalfStudentT as HalfStudentT
+from lossgeo.distributions.huber import Huber as Huber
 from lossgeo.distributions.inverse_gamma import InverseGamma as InverseGamma
 from lossgeo.distributions.inverse_gaussian import InverseGaussian as InverseGaussian
+from lossgeo.distributions.kumaraswamy import Kumaraswamy as Kumaraswamy
 from lossgeo.distributions.laplace import Laplace as Laplace
 from lossgeo.distributions.log_logistic import LogLogistic as LogLogistic
 from lossgeo.distributions.log_normal import LogNormal as LogNormal
@@ -79,4 +90,5 @@ from lossgeo.distributions.pareto import Pareto as Pareto
 from lossgeo.distributions.poisson import Poisson as Poisson
 from lossgeo.distributions.student_t import StudentT as StudentT
 from lossgeo.distributions.uniform import Uniform as Uniform
+from lossgeo.distributions.von_mises import VonMises as VonMises
 from lossgeo.distributions.weibull import Weibull as Weibull

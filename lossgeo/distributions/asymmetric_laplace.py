@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import Kink, promote
+from lossgeo.distributions.distribution import Kink, matrix, promote
 from lossgeo.distributions.location_scale import LocationScale
 
 
@@ -69,6 +69,19 @@ class AsymmetricLaplace(LocationScale):
         q = promote(self.quantile, self.loc, self.scale)[0]
         return self._spread((1 - 2 * q + 2 * q * q) / jnp.square(q * (1 - q)))
 
+    def fisher_information(self) -> jax.Array:
+        r"""The covariance of the score of ``(loc, scale, quantile)``.
+
+        .. math:: \frac{1}{s^2}\begin{pmatrix} q(1 - q) & 0 & -s \\ 0 & 1 & -s\frac{1 - 2q}{q(1 - q)} \\
+            -s & -s\frac{1 - 2q}{q(1 - q)} & s^2\frac{1 - 2q + 2q^2}{q^2(1 - q)^2}\end{pmatrix}
+        """
+        q, scale, _ = promote(self.quantile, self.scale, self.loc)
+        q, scale = jnp.broadcast_to(q, self.batch_shape), jnp.broadcast_to(scale, self.batch_shape)
+        unit, spread = 1 / jnp.square(scale), q * (1 - q)
+        mixed = (2 * q - 1) / spread / scale
+        shape = (1 - 2 * spread) / jnp.square(spread)
+        return matrix([spread * unit, 0.0, -1 / scale], [0.0, unit, mixed], [-1 / scale, mixed, shape])
+
     def entropy(self) -> jax.Array:
         r""":math:`1 + \log\frac{s}{q(1 - q)}`."""
         q = promote(self.quantile, self.loc, self.scale)[0]
@@ -78,3 +91,9 @@ class AsymmetricLaplace(LocationScale):
     def kink(self) -> Kink:
         r"""At :math:`\mu`, of strength :math:`1/2s`; the rest of the slope is smooth."""
         return Kink(center=self.loc, strength=0.5 / jnp.asarray(self.scale))
+
+    def prox(self, v: ArrayLike, step: ArrayLike) -> jax.Array:
+        r"""Soft thresholding of :math:`v - \mu` by :math:`\text{step}\,q/s` from above, :math:`(1 - q)` from below."""
+        v, step, loc, scale, q = promote(v, step, self.loc, self.scale, self.quantile)
+        residual, unit = v - loc, step / scale
+        return loc + jnp.maximum(residual - q * unit, 0) + jnp.minimum(residual + (1 - q) * unit, 0)

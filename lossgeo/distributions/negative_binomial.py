@@ -44,7 +44,7 @@ class NegativeBinomial(Distribution):
         # (r + y) log(1 + mean/r) tends to mean, and log Gamma(y + r)/Gamma(r) - y log r to 0.
         m = mean * u
         decay = (1 + count * u) * mean * (1 - m * numerics.log1p_remainder(m))
-        return restrict(linear - decay + _log_rising(count, r), inside, y)
+        return restrict(linear - decay + numerics.log_rising(count, r), inside, y)
 
     def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
         r"""With :math:`P(Y \le y) = I_p(r, y + 1)`, :math:`p = r/(r + \mu)`; the Poisson limit at ``inf``."""
@@ -81,16 +81,3 @@ class NegativeBinomial(Distribution):
         r""":math:`\mu + \mu^2/r`."""
         mean, r = promote(self.mean, self.concentration)
         return mean + jnp.square(mean) / r
-
-
-def _log_rising(count: jax.Array, r: jax.Array) -> jax.Array:
-    r""":math:`\log\Gamma(y + r) - \log\Gamma(r) - y\log r`, which is 0 at :math:`r = \infty`."""
-    u = 1 / r
-    d = count * u
-    near = d < 1
-    close = jnp.where(near, d, 0)
-    center = count * close * (1 - (1 + close) * numerics.log1p_remainder(close))
-    far_count, far_r = jnp.where(near, 1, count), jnp.where(near, 1, r)
-    outer = (far_r + far_count) * jnp.log1p(far_count / far_r) - far_count
-    remainders = numerics.stirling_remainder(r + count) - numerics.stirling_remainder(r)
-    return jnp.where(near, center, outer) - 0.5 * jnp.log1p(d) + remainders

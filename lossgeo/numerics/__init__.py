@@ -12,10 +12,12 @@ When to use which:
 * ``log1p_remainder`` and ``stirling_remainder``: what is left of :math:`\log(1 + x)` and :math:`\log\Gamma(x)` when the
   part that cancels is taken out by hand; limits such as Student's t at large degrees of freedom are built on them.
 * ``log_gamma_tails`` and ``log_beta_tails``: both tails of the incomplete gamma and beta functions as logarithms, with
-  derivatives in all arguments; ``log_gamma_kernel`` and ``log_beta_kernel``: what these functions integrate.
+  derivatives in all arguments; ``log_gamma_kernel`` and ``log_beta_kernel``: what these functions integrate;
+  ``log_rising``: a ratio of gamma functions whose arguments differ by a count.
 * ``mills_ratio`` and ``mills_decrease``: normal tails over the density; ``scaled_exp1``: the exponential integral.
 * ``kl_term``: a Kullback–Leibler divergence as a sum of non-negative terms, accurate between near neighbours.
-* ``log_sum_exp`` and ``log_softmax`` over the last axis; ``log_i0_of_square`` for directions; ``gauss_legendre``.
+* ``log_sum_exp`` and ``log_softmax`` over the last axis; ``log_i0_of_square`` and ``log_i0e`` for directions;
+  ``gauss_legendre``.
 * ``cross_entropy_error_map``: grades any implementation of the cross-entropy, in ulp over offsets and margins, in any
   floating dtype; ``CROSS_ENTROPY_FORMULAS`` are four that fail.
 
@@ -29,11 +31,13 @@ from lossgeo.numerics.accuracy import cross_entropy_error_map as cross_entropy_e
 from lossgeo.numerics.accuracy import exact_cross_entropy as exact_cross_entropy
 from lossgeo.numerics.accuracy import ulp_error as ulp_error
 from lossgeo.numerics.bessel import log_i0_of_square as log_i0_of_square
+from lossgeo.numerics.bessel import log_i0e as log_i0e
 from lossgeo.numerics.gauss_legendre import gauss_legendre as gauss_legendre
 from lossgeo.numerics.incomplete import log_beta_kernel as log_beta_kernel
 from lossgeo.numerics.incomplete import log_beta_tails as log_beta_tails
 from lossgeo.numerics.incomplete import log_gamma_kernel as log_gamma_kernel
 from lossgeo.numerics.incomplete import log_gamma_tails as log_gamma_tails
+from lossgeo.numerics.incomplete import log_rising as log_rising
 from lossgeo.numerics.kl import kl_term as kl_term
 from lossgeo.numerics.log_sum_exp import log_softmax as log_softmax
 from lossgeo.numerics.log_sum_exp import log_sum_exp as log_sum_exp

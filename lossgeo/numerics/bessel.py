@@ -36,3 +36,17 @@ def log_i0_of_square(t: jax.Array) -> jax.Array:
 def _polynomial(coefficients: np.ndarray, x: jax.Array) -> jax.Array:
     """Coefficients of ascending powers; a loop, because unrolled third derivatives take long to compile."""
     return jnp.polyval(jnp.asarray(coefficients[::-1], x.dtype), x, unroll=1)
+
+
+def log_i0e(kappa: jax.Array) -> jax.Array:
+    r""":math:`\log I_0(\kappa) - \kappa` for :math:`\kappa \ge 0`, differentiable as often as one likes.
+
+    About :math:`-\tfrac12\log2\pi\kappa` far out, where the two terms of the name would cancel.
+    """
+    kappa = jnp.asarray(kappa)
+    single = jnp.finfo(kappa.dtype).bits <= 32
+    end, terms = (8.0, 12) if single else (20.0, 24)
+    small = kappa < end
+    near, far = jnp.where(small, kappa, 0), jnp.where(small, end, kappa)
+    series = jnp.log(_polynomial(_POWER[:24] if single else _POWER, 0.25 * near * near)) - near
+    return jnp.where(small, series, jnp.log(_polynomial(_TAIL[:terms], 1 / far)) - 0.5 * jnp.log(2 * math.pi * far))

@@ -142,6 +142,33 @@ def log_beta_kernel(a: ArrayLike, b: ArrayLike, x: ArrayLike, y: ArrayLike) -> j
     )
 
 
+def log_rising(count: ArrayLike, r: ArrayLike) -> jax.Array:
+    r"""Logarithm of a rising factorial over the power that it tends to.
+
+    .. math:: \log\frac{\Gamma(r + y)}{\Gamma(r)\,r^y}
+
+    Args:
+        count: :math:`y \ge 0`, finite.
+        r: positive, up to and including ``inf``, where the value is 0.
+
+    Returns:
+        Values in nats, not negative for a count.
+
+    Numerics:
+        Stirling's formula is taken out by hand: nothing of size :math:`r` is subtracted, in the value and in all
+        derivatives.
+    """
+    count, r = jnp.broadcast_arrays(as_float(count), as_float(r))
+    d = count / r
+    near = d < 1
+    close = jnp.where(near, d, 0)
+    center = count * close * (1 - (1 + close) * log1p_remainder(close))
+    far_count, far_r = jnp.where(near, 1, count), jnp.where(near, 1, r)
+    outer = (far_r + far_count) * jnp.log1p(far_count / far_r) - far_count
+    remainders = stirling_remainder(r + count) - stirling_remainder(r)
+    return jnp.where(near, center, outer) - 0.5 * jnp.log1p(d) + remainders
+
+
 def _beta_length(a: jax.Array, n: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     """Where the integrand has decayed: the root of a convex function, by Newton's method from above."""
     length = (DEPTH - n * jnp.log(y)) / a

@@ -8,7 +8,7 @@ from lossgeo.numerics.decay import DEPTH, integral
 from lossgeo.numerics.logarithms import as_float
 
 
-def mills_ratio(x: ArrayLike) -> jax.Array:
+def mills_ratio(x: ArrayLike, *, power: int = 0) -> jax.Array:
     r"""The upper tail of the standard normal distribution over its density.
 
     .. math:: R(x) = \frac{\Phi(-x)}{\varphi(x)} = \int_0^\infty e^{-xt - t^2/2}\,dt = \sqrt{\pi/2}\;
@@ -16,6 +16,7 @@ def mills_ratio(x: ArrayLike) -> jax.Array:
 
     Args:
         x: at least -5 and finite, any shape.
+        power: a further factor :math:`t^k` of the integrand, up to 4: the moments of a normal variable beyond ``x``.
 
     Returns:
         Values, shape of ``x``; decreasing, about :math:`1/x` far out.
@@ -26,7 +27,8 @@ def mills_ratio(x: ArrayLike) -> jax.Array:
     Reference: NIST Digital Library of Mathematical Functions, 7.8.
     """
     x = as_float(x)
-    return integral(lambda t: jnp.exp(-(x[..., None] + 0.5 * t) * t), _length(x))
+    length = _length(x, DEPTH + 6 * power)
+    return integral(lambda t: t**power * jnp.exp(-(x[..., None] + 0.5 * t) * t), length)
 
 
 def mills_decrease(x: ArrayLike, step: ArrayLike) -> jax.Array:
@@ -76,7 +78,7 @@ def scaled_exp1(x: ArrayLike) -> jax.Array:
     return jnp.where(small, below, above)
 
 
-def _length(x: jax.Array) -> jax.Array:
+def _length(x: jax.Array, depth: float = DEPTH) -> jax.Array:
     r"""Where :math:`xt + t^2/2` reaches the depth."""
-    root = jnp.sqrt(x * x + 2 * DEPTH)
-    return jnp.where(x > 0, 2 * DEPTH / (jnp.abs(x) + root), jnp.abs(x) + root)
+    root = jnp.sqrt(x * x + 2 * depth)
+    return jnp.where(x > 0, 2 * depth / (jnp.abs(x) + root), jnp.abs(x) + root)

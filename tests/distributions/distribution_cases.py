@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import scipy.stats
+from twins import Numeric, categorical_twin, half, huber_loss, pieces
 
 from lossgeo import distributions as dist
 from lossgeo import supports
@@ -31,6 +32,8 @@ class Case:
     tails: bool = True  # whether the distribution functions of the twin are accurate in the tails
     counts: dict[str, float] = dataclasses.field(default_factory=dict)  # hyper-parameters that are integers
     largest: int = 60  # count beyond which nothing of the mass is left
+    breaks: tuple[float, ...] = ()  # of the pieces that integrals are taken over, instead of quantiles of the twin
+    circular: bool = False  # whether the moments are those of directions
     single: float = 0.0  # size of the terms that cancel in float32, beyond the value itself and y log y
 
     def make(self, params=None, dtype=np.float64):
@@ -55,19 +58,21 @@ class Case:
         if self.discrete:
             nodes = np.arange(self.largest + 1.0)
             return nodes, np.ones_like(nodes)
+        if self.breaks:
+            return pieces(self.breaks)
         # Substitute the twin's quantiles as break points: dense where the mass is, far into the tails.
         tail = np.logspace(-26, -1, 76)
-        breaks = np.unique(
+        return pieces(
             np.concatenate([self.twin.ppf(tail), self.twin.ppf(np.linspace(0.1, 0.9, 9)), self.twin.isf(tail)])
         )
-        nodes, weights = np.polynomial.legendre.leggauss(20)
-        left, right = breaks[:-1, None], breaks[1:, None]
-        return (0.5 * (left + right + (right - left) * nodes)).ravel(), (0.5 * (right - left) * weights).ravel()
 
-
-def categorical_twin(probs):
-    probs = np.asarray(probs)
-    return scipy.stats.rv_discrete(values=(np.arange(probs.size), probs))
+    def moments(self):
+        """Mean and variance; of a direction, the angle of the mean of exp(i y) and 1 less its length."""
+        if not self.circular:
+            return self.twin.stats(moments="mv")
+        nodes, weights = self.grid()
+        center = np.sum(weights * np.exp(self.twin.logpdf(nodes) + 1j * nodes))
+        return np.angle(center), 1 - np.abs(center)
 
 
 st = scipy.stats
@@ -129,35 +134,21 @@ def ordered_twin(latent):
     return categorical_twin(np.diff(latent.cdf(np.concatenate([[-np.inf], CUTS - 0.4, [np.inf]]))))
 
 
-def half(whole):
-    """The absolute value of a symmetric variable."""
-
-    class Half(st.rv_continuous):
-        def _logpdf(self, y):
-            return np.log(2) + whole.logpdf(y)
-
-        def _cdf(self, y):
-            return whole.cdf(y) - whole.cdf(-y)
-
-        def _sf(self, y):
-            return 2 * whole.sf(y)
-
-        def _ppf(self, q):
-            return whole.ppf(0.5 + 0.5 * q)
-
-        def _isf(self, q):
-            return whole.isf(0.5 * q)
-
-        def _stats(self):
-            mean = 2 * whole.expect(lambda y: y, lb=0, ub=np.inf, epsabs=0, epsrel=1e-13)
-            return mean, whole.var() - mean**2, None, None
-
-    return Half(a=0)()
-
-
 def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
+
+def both_sides(center, *sizes):
+    """Breaks about a center, dense near it and far into exponential tails."""
+    sizes = np.concatenate([np.logspace(-3, -0.5, 10), np.linspace(0, 32, 65), np.logspace(1.6, 2.2, 20), sizes])
+    return tuple(np.concatenate([center - sizes, center + sizes]))
+
+
+ANGLES = tuple(np.linspace(-np.pi, np.pi, 33))
+HUBER = both_sides(0.7, 1.3 * 1.2)
+NET = both_sides(0.7)
+EDGES = np.logspace(-30, -1, 90)
+UNIT = tuple(np.concatenate([[0.0], EDGES, np.linspace(0.1, 0.9, 20), 1 - EDGES[60:], [1.0]]))
 
 CASES = [
     Case("normal", dist.Normal, {"loc": 0.7, "scale": 1.3}, st.norm(0.7, 1.3), **REALS),
@@ -256,4 +247,47 @@ CASES = [
     ),
     Case("geometric probs", dist.Geometric, {"probs": 0.3}, st.geom(0.3, loc=-1), **COUNTS, largest=200),
     Case("geometric logits", dist.Geometric, {"logits": -0.8}, st.geom(sigmoid(-0.8), loc=-1), **COUNTS, largest=200),
+    Case(
+        "kumaraswamy",
+        dist.Kumaraswamy,
+        {"concentration1": 2.4, "concentration0": 3.5},
+        Numeric(lambda y: 1.4 * np.log(y) + 2.5 * np.log(-np.expm1(2.4 * np.log(y))), UNIT, (0.0, 1.0)),
+        **{**PROPORTIONS, "points": (1e-12, 1e-3, 0.2, 0.5, 0.9, 0.99)},  # nearer to 1 the twin loses digits
+        breaks=UNIT,
+    ),
+    Case(
+        "von_mises",
+        dist.VonMises,
+        {"loc": 0.4, "concentration": 2.4},
+        Numeric(lambda y: 2.4 * np.cos(y - 0.4), ANGLES),
+        points=(-3.14, -1.5, 0.0, 0.4, 2.0, 3.0),
+        support=supports.interval(-np.pi, np.pi),
+        outside=(-3.15, 3.15, 7.0, -1e30, np.inf, -np.inf),
+        breaks=ANGLES,
+        circular=True,
+    ),
+    Case(
+        "huber",
+        dist.Huber,
+        {"loc": 0.7, "scale": 1.3, "delta": 1.2},
+        Numeric(lambda y: -huber_loss((y - 0.7) / 1.3, 1.2), HUBER),
+        **NEARER,
+        breaks=HUBER,
+    ),
+    Case(
+        "elastic_net",
+        dist.ElasticNet,
+        {"loc": 0.7, "laplace_scale": 0.8, "normal_scale": 1.3},
+        Numeric(lambda y: -np.abs(y - 0.7) / 0.8 - (y - 0.7) ** 2 / (2 * 1.3**2), NET),
+        **{**REALS, "points": (-25.0, -3.0, -0.2, 0.0, 1e-9, 0.7, 2.0, 20.0)},
+        kinked=True,
+        breaks=NET,
+    ),
+    Case(
+        "beta_binomial",
+        dist.BetaBinomial,
+        {"concentration1": 2.4, "concentration0": 3.5},
+        st.betabinom(12, 2.4, 3.5),
+        **TRIALS,
+    ),
 ]

@@ -34,7 +34,7 @@ def test_probabilities_sum_to_one(case):
 
 def test_moments_and_entropy_agree_with_scipy_and_with_the_density(case):
     out = summary(case)
-    mean, variance = case.twin.stats(moments="mv")
+    mean, variance = case.moments()
     np.testing.assert_allclose(out["mean"], mean, rtol=1e-13)
     np.testing.assert_allclose(out["variance"], variance, rtol=1e-12)
     if "entropy" not in case.lacks:
@@ -87,10 +87,10 @@ def test_draws_have_the_moments_and_lie_in_the_support(case):
     n = 40_000
     values = draws(case, n)
     assert np.all(case.make().support.contains(values))
-    mean, variance = (float(v) for v in case.twin.stats(moments="mv"))
+    mean, variance = (float(v) for v in case.moments())
     # Five standard errors of the mean, and of the distribution function at three quantiles (also when the variance of
     # the sample variance is infinite).
-    if np.isfinite(variance):
+    if np.isfinite(variance) and not case.circular:
         assert abs(np.mean(values) - mean) < 5 * np.sqrt(variance / n)
     for level in (0.1, 0.5, 0.9):
         quantile = case.twin.ppf(level)
