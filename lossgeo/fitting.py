@@ -1,7 +1,6 @@
 """The host shell: ``fit`` validates, solves, explains what happened, and bundles everything that inference needs."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lossgeo import inference
+from lossgeo._compilation import quick_jit
 from lossgeo.driving import drive
 from lossgeo.inference.covariance import CovarianceKind
 from lossgeo.messages import describe
@@ -220,7 +220,7 @@ def _tolerance(params: Any, tol: float | None) -> float:
     return float(tol)
 
 
-@functools.partial(jax.jit, static_argnames="solver")
+@quick_jit(static_argnames="solver")
 def _solve_checked(
     objective: Objective, params: Any, data: tuple[Any, ...], weights: Any, tol: Any, max_steps: Any, solver: Any
 ) -> tuple[Posed, Solution, Checks]:
@@ -231,7 +231,7 @@ def _solve_checked(
     return posed, solution, checks
 
 
-@jax.jit
+@quick_jit()
 def _judge(posed: Posed, tol: Any) -> tuple[Solution, Checks]:
     """Certify given parameters."""
     u = posed.to_unconstrained(posed.template)

@@ -13,6 +13,9 @@ import jax.numpy as jnp
 HESSIAN_BLOCK = 64
 """Columns of a Hessian that are formed at a time: bounds the memory to that many tangents of the objective."""
 
+GRAM_ROWS = 500
+"""Rows that :func:`weighted_gram` takes at a time: some hundred columns of them stay in the cache."""
+
 
 def hvp(fun: Callable[[jax.Array], jax.Array], z: jax.Array, v: jax.Array) -> jax.Array:
     """Hessian-vector product of a scalar function, forward over reverse; shape of ``z``."""
@@ -151,5 +154,24 @@ def least_ritz(
 
 
 def weighted_gram(left: jax.Array, weights: jax.Array, right: jax.Array) -> jax.Array:
-    r""":math:`X^\top \mathrm{diag}(w)\, Y`, shape ``(d, e)``, for ``(n, d)``, ``(n,)`` and ``(n, e)``."""
-    return (left.T * weights[None, :]) @ right
+    r""":math:`X^\top \mathrm{diag}(w)\, Y`, shape ``(d, e)``, for ``(n, d)``, ``(n,)`` and ``(n, e)``.
+
+    On a CPU long designs go through the cache a block of rows at a time, which takes half the time of one product
+    and no copy of the design; also the sum of blocks is the more accurate one.
+    """
+
+    def product(x: jax.Array, w: jax.Array, y: jax.Array) -> jax.Array:
+        return jax.lax.dot_general(x, y * w[:, None], (((0,), (0,)), ((), ())))
+
+    def blocked(x: jax.Array, w: jax.Array, y: jax.Array) -> jax.Array:
+        blocks, left_over = divmod(x.shape[0], GRAM_ROWS)
+
+        def rows(start: int | jax.Array, size: int) -> jax.Array:
+            return product(*(jax.lax.dynamic_slice_in_dim(v, start, size) for v in (x, w, y)))
+
+        start = rows(blocks * GRAM_ROWS, left_over)
+        return jax.lax.fori_loop(0, blocks, lambda i, total: total + rows(i * GRAM_ROWS, GRAM_ROWS), start)
+
+    if left.shape[0] < 8 * GRAM_ROWS:
+        return product(left, weights, right)
+    return jax.lax.platform_dependent(left, weights, right, cpu=blocked, default=product)

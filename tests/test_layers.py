@@ -12,7 +12,7 @@ ROOT = pathlib.Path(lossgeo.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 FLOORS = [
-    {"_pytree", "_checks", "_typing", "numerics", "linalg"},
+    {"_compilation", "_pytree", "_checks", "_typing", "numerics", "linalg"},
     {"supports", "links", "structure", "geometry", "solvers"},
     {"distributions", "losses"},
     {"models", "likelihoods", "priors"},

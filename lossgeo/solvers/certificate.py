@@ -17,6 +17,9 @@ DENSE_LIMIT = 512
 RANK_LIMIT = 1024
 """Largest number of coordinates for which the Hessian is formed once at the end, so that its rank is known."""
 
+PROBED_ROWS = 1_000_000
+"""Terms of a sum that may be evaluated to probe the coordinates one by one."""
+
 FAR_ALONG = 100.0
 """Units of the equilibrated coordinates that count as far along a direction without curvature."""
 
@@ -140,20 +143,22 @@ def _dense(
     direction = vectors[:, 0]
     along = FAR_ALONG * direction * scale
     rows = jnp.stack([far, along, -along, away, away + along, away - along])
-    if p <= DENSE_LIMIT:
-        inverse = (vectors / magnitude[None, :]) @ vectors.T
-        rows = jnp.concatenate([rows, *_standard_errors(inverse, scale)])
+    num_probed = _num_probed(p, flat.num_rows)
+    inverse = (vectors / magnitude[None, :]) @ vectors.T
+    # If not all, the coordinates that the others determine least: a plateau shows there first.
+    probed = jnp.arange(p) if num_probed == p else jax.lax.top_k(jnp.diagonal(inverse), num_probed)[1]
+    rows = jnp.concatenate([rows, *_standard_errors(inverse, scale, probed)])
     gains = jax.lax.map(lambda step: flat.value(z + step), rows, batch_size=linalg.HESSIAN_BLOCK) - value
     beyond = _above_noise(gains[0], value)
     one_sided = jnp.where(jnp.isnan(gains[1:3]), jnp.inf, gains[1:3])
     start_change = jnp.max(jnp.abs(gains[4:6] - gains[3]))
     direction = jnp.where(one_sided[0] <= one_sided[1], direction, -direction)
     rise = jnp.full_like(z, jnp.inf)
-    if p <= DENSE_LIMIT:
-        # NaN on one side is a plateau's end as well: an overflow within one standard error. Half a nat drowns in the
-        # rounding error of a large objective, which then says nothing.
-        sides = jnp.where(jnp.isnan(gains), -jnp.inf, gains)[6:].reshape(2, p)
-        rise = jnp.where(free & (null_weight == 0), jnp.min(sides, axis=0) + _noise(value), jnp.inf)
+    # NaN on one side is a plateau's end as well: an overflow within one standard error. Half a nat drowns in the
+    # rounding error of a large objective, which then says nothing.
+    sides = jnp.where(jnp.isnan(gains), -jnp.inf, gains)[6:].reshape(2, num_probed)
+    rise = rise.at[probed].set(jnp.min(sides, axis=0) + _noise(value))
+    rise = jnp.where(free & (null_weight == 0), rise, jnp.inf)
     return Certificate(
         edm,
         jnp.max(jnp.abs(faces.gradient)),
@@ -172,11 +177,18 @@ def _dense(
     )
 
 
-def _standard_errors(inverse: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Steps of one standard error to either side along each coordinate's profile direction, one a row."""
-    diagonal = jnp.diagonal(inverse)
-    columns = scale[:, None] * inverse * jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0))[None, :]
-    return columns.T, -columns.T
+def _num_probed(p: int, num_rows: int) -> int:
+    """How many coordinates to probe one standard error away: all where that is cheap, none beyond DENSE_LIMIT."""
+    if p > DENSE_LIMIT:
+        return 0
+    return min(p, max(3, PROBED_ROWS // max(num_rows, 1)))
+
+
+def _standard_errors(inverse: jax.Array, scale: jax.Array, probed: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Steps of one standard error to either side along the profile directions of some coordinates, one a row."""
+    diagonal = jnp.diagonal(inverse)[probed]
+    directions = inverse[probed] * jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0))[:, None] * scale[None, :]
+    return directions, -directions
 
 
 def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces) -> Certificate:

@@ -20,6 +20,7 @@ class DampedState(NamedTuple):
     length: jax.Array
     damping: jax.Array
     singular: jax.Array
+    stale: jax.Array
     edm: jax.Array
     previous_edm: jax.Array
     num_steps: jax.Array
@@ -54,6 +55,10 @@ class Damped:
     """
 
     max_damping = 1e12
+
+    def reuses_curvature(self, flat: FlatProblem) -> bool:
+        """Whether curvature is dear enough to keep it as long as the quadratic model predicts well; static."""
+        return False
 
     def blank(self, z: jax.Array) -> jax.Array:
         """An array of the shape of :meth:`curvature`."""
@@ -93,6 +98,7 @@ class Damped:
             zero + 1.0,
             zero,
             jnp.asarray(False),
+            jnp.asarray(False),
             infinity,
             infinity,
             jnp.asarray(-1),
@@ -120,19 +126,24 @@ class Damped:
         raised = jnp.where(shortest, jnp.maximum(10.0 * state.damping, 1e-3), state.damping)
         damping = jnp.where(first, 0.0, jnp.where(accept, shrunk, raised))
 
-        z, value, grad, curvature = jax.lax.cond(
-            accept,
-            lambda: (z, value, grad, self.curvature(flat, z)),
-            lambda: (state.z, state.value, state.grad, state.curvature),
+        z, value, grad = (
+            jnp.where(accept, new, old) for new, old in ((z, state.z), (value, state.value), (grad, state.grad))
         )
+        # A step that came out as predicted shows that the curvature may stay; the last step has its own.
+        keep = ~accept
+        if self.reuses_curvature(flat):
+            predicted_well = jnp.abs(ratio - 1.0) < 0.05
+            keep = jnp.where(accept, ~first & predicted_well & (state.edm > tol), ~state.stale)
+        curvature = jax.lax.cond(keep, lambda: state.curvature, lambda: self.curvature(flat, z))
+        stale = keep & (accept | state.stale)
         found = self.direction(flat, z, curvature, flat.faces(z, grad), damping)
 
         previous = jnp.where(accept & ~first, state.edm, state.previous_edm)
         undamped = (damping == 0) | found.singular
         settled = (found.edm <= jnp.finfo(z.dtype).eps ** 1.5) | (found.edm > 0.5 * previous)
-        converged = accept & undamped & (found.edm <= tol) & settled
+        converged = accept & undamped & (found.edm <= tol) & settled & ~stale
         # A rejected step at a point that meets the tolerance is rounding error: there is nothing left to gain.
-        exhausted = ~accept & (state.edm <= tol) & ((state.damping == 0) | found.singular)
+        exhausted = ~accept & keep & (state.edm <= tol) & ((state.damping == 0) | found.singular)
         stalled = damping > self.max_damping
         status = jnp.where(converged | exhausted, Status.CONVERGED, jnp.where(stalled, Status.STALLED, RUNNING))
         status = jnp.where(first & ~finite, Status.NOT_FINITE, status)
@@ -145,6 +156,7 @@ class Damped:
             length,
             damping,
             found.singular,
+            stale,
             found.edm,
             previous,
             state.num_steps + 1,

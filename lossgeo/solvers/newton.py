@@ -9,6 +9,9 @@ from lossgeo import linalg
 from lossgeo.solvers.damped import Damped, Direction
 from lossgeo.solvers.problem import Faces, FlatProblem
 
+MANY_ROWS = 20_000
+"""Observations from which on a Hessian costs so much more than a gradient that it is worth keeping."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Newton(Damped):
@@ -30,6 +33,10 @@ class Newton(Damped):
     def name(self) -> str:
         """See :class:`lossgeo.solvers.Solver`."""
         return "damped Newton"
+
+    def reuses_curvature(self, flat: FlatProblem) -> bool:
+        """See :meth:`Damped.reuses_curvature`."""
+        return flat.num_rows >= MANY_ROWS
 
     def blank(self, z: jax.Array) -> jax.Array:
         """See :meth:`Damped.blank`."""

@@ -53,7 +53,7 @@ class RowDerivatives:
         split = _Split(self, u, args)
         value, (rows, other) = jax.value_and_grad(split.loss, argnums=(0, 1))(split.etas, split.other)
         rest, grads = jax.value_and_grad(self._remainder)(u, args)
-        flat = split.assemble([r.T @ x for r, x in zip(rows, split.designs, strict=True)], other)
+        flat = split.assemble(split.pull_back(rows), other)
         return value + rest, [g + f for g, f in zip(grads, split.unravel(flat), strict=True)]
 
     def hessian(self, u: list[jax.Array], args: Any) -> jax.Array:
@@ -70,7 +70,7 @@ class RowDerivatives:
 
         def along_other(tangent: jax.Array) -> tuple[list[jax.Array], jax.Array]:
             rows, other = push(zeros, tangent)
-            return [r.T @ x for r, x in zip(rows, split.designs, strict=True)], other
+            return split.pull_back(rows), other
 
         blocks: list[list[jax.Array]] = []
         for a, k in enumerate(num_columns):
@@ -108,7 +108,7 @@ class RowDerivatives:
         def product(v: jax.Array) -> jax.Array:
             tangents, other = split.tangents(v)
             rows, other = push(tangents, other)
-            return split.assemble([r.T @ x for r, x in zip(rows, split.designs, strict=True)], other) + rest(v)
+            return split.assemble(split.pull_back(rows), other) + rest(v)
 
         return product
 
@@ -152,6 +152,10 @@ class _Split:
     def tangents(self, v: jax.Array) -> tuple[list[jax.Array], jax.Array]:
         """See :meth:`_predict`."""
         return self._predict(v)
+
+    def pull_back(self, rows: list[jax.Array]) -> list[jax.Array]:
+        """Coefficients ``(k, d)`` from a quantity ``(n, k)`` on each row: the transpose of the designs."""
+        return [r.T @ x for r, x in zip(rows, self.designs, strict=True)]
 
     def assemble(self, coefficients: list[jax.Array], other: jax.Array) -> jax.Array:
         """Ravelled vector from coefficients ``(k, d)`` and other parameters."""

@@ -18,10 +18,10 @@ Axis = int | None
 ELEMENTWISE = frozenset(
     """
     abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp
-    convert_element_type copy cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt igamma igamma_grad_a igammac integer_pow
-    is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not or polygamma pow random_gamma_grad
-    reduce_precision regularized_incomplete_beta rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub
-    tan tanh xor zeta
+    convert_element_type copy cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt igamma
+    igamma_grad_a igammac integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter
+    not or polygamma pow random_gamma_grad reduce_precision regularized_incomplete_beta rem round rsqrt
+    select_n sign sin sinh sqrt square stop_gradient sub tan tanh xor zeta
     """.split()
 )
 REDUCTIONS = frozenset("reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or argmax argmin".split())
