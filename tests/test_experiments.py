@@ -23,8 +23,8 @@ STEMS = runner.available()
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def test_the_first_four_experiments_are_there():
-    assert [stem[:3] for stem in STEMS][:4] == ["e02", "e03", "e04", "e05"]
+def test_the_first_five_experiments_are_there():
+    assert [stem[:3] for stem in STEMS][:5] == ["e01", "e02", "e03", "e04", "e05"]
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -87,7 +87,7 @@ def test_names_may_be_short(typed, wanted):
 
 def test_no_name_is_every_experiment_and_doubles_run_once():
     assert runner.resolve([]) == STEMS
-    assert runner.resolve(["e3", "e2", "e03"]) == STEMS[:2]
+    assert runner.resolve(["e3", "e2", "e03"]) == STEMS[1:3]
 
 
 def test_an_unknown_name_is_an_error_that_lists_what_there_is(capsys):
@@ -115,7 +115,7 @@ def test_the_runner_goes_on_after_a_failure_and_says_so(tmp_path, monkeypatch, c
                 report.check("error", 0.0, 1e-12)
 
     monkeypatch.setattr(runner.importlib, "import_module", lambda name: Module(name.removeprefix("experiments.")))
-    assert runner.cli(["e2", "e3", "--fast", "--seed", "4", "--out", str(tmp_path)]) == 1
+    assert runner.cli(["e1", "e2", "--fast", "--seed", "4", "--out", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert "1 of 2 experiments passed" in out and f"FAILED {STEMS[0]}" in out and "broken <script>" in out
     assert json.loads((tmp_path / f"{STEMS[1]}.json").read_text(encoding="utf-8"))["seed"] == 4
