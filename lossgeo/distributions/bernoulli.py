@@ -17,6 +17,7 @@ from lossgeo.distributions.distribution import (
     restrict,
     sample_shape,
 )
+from lossgeo.distributions.quantile import discrete_quantile
 
 
 @pytree
@@ -97,6 +98,10 @@ class Bernoulli(Distribution):
         """See :meth:`Distribution.log_survival`."""
         y, one = promote(y, self.log_prob(1))
         return jnp.where(y < 0, 0, log_tail(one, y, -jnp.inf, 1, survival=True))
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        return discrete_quantile(self, q, 1)
 
     def fisher_information(self) -> jax.Array:
         r""":math:`p(1 - p)` for ``logits``, its inverse for ``probs``."""

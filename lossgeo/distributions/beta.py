@@ -17,6 +17,7 @@ from lossgeo.distributions.distribution import (
     restrict,
     sample_shape,
 )
+from lossgeo.distributions.quantile import continuous_quantile
 
 
 @pytree
@@ -72,6 +73,11 @@ class Beta(Distribution):
         """See :meth:`Distribution.log_survival`."""
         y, _, above = self._log_tails(y)
         return log_tail(above, y, 0, 1, survival=True)
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        q, a, b = promote(q, self.concentration1, self.concentration0)
+        return continuous_quantile(Beta(a, b), q, numerics.sigmoid, 0, 1)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`; a draw nearer to an edge than the smallest number falls on it."""

@@ -8,7 +8,8 @@ from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import Distribution, one_of, restrict
+from lossgeo.distributions.distribution import Distribution, log_tail, one_of, restrict
+from lossgeo.distributions.quantile import discrete_quantile
 
 
 @pytree
@@ -109,7 +110,46 @@ class Categorical(Distribution):
             (*p.shape, p.shape[-1])
         )
 
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """From the log-odds of the classes up to ``y`` against those above it."""
+        parameter, y = self._parameter(), jnp.asarray(y)
+        logits = jnp.log(parameter) if self.logits is None else parameter
+        shape = jnp.broadcast_shapes(y.shape, self.batch_shape)
+        y = jnp.broadcast_to(y, shape).astype(parameter.dtype)
+        last = self.num_classes - 1
+        label = jnp.where((y >= 0) & (y < last), jnp.floor(y), 0)[..., None]
+        ids = jnp.arange(last + 1, dtype=parameter.dtype).reshape((1,) * len(shape) + (-1,))
+        logits, lower = jnp.broadcast_arrays(jnp.broadcast_to(logits, (*shape, last + 1)), ids <= label)
+        odds = _log_sum(logits, lower) - _log_sum(logits, ~lower)
+        inside = (y >= 0) & (y < last)
+        below = jnp.where(inside, -numerics.softplus(-odds), jnp.where(y < 0, -jnp.inf, 0))
+        return y, below, jnp.where(inside, -numerics.softplus(odds), jnp.where(y < 0, 0, -jnp.inf))
+
+    def log_cdf(self, y: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.log_cdf`."""
+        y, below, _ = self._log_tails(y)
+        return log_tail(below, y, -jnp.inf, jnp.inf)
+
+    def log_survival(self, y: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.log_survival`."""
+        y, _, above = self._log_tails(y)
+        return log_tail(above, y, -jnp.inf, jnp.inf, survival=True)
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        return discrete_quantile(self, q, self.num_classes - 1)
+
     def _ids(self) -> jax.Array:
         """The class ids as floats, of the rank of the hyper-parameter."""
         parameter = self._parameter()
         return jnp.arange(parameter.shape[-1], dtype=parameter.dtype).reshape((1,) * (parameter.ndim - 1) + (-1,))
+
+
+def _log_sum(logits: jax.Array, chosen: jax.Array) -> jax.Array:
+    """Logarithm of the sum of the exponentials of the chosen entries of the last axis; -inf where all are -inf."""
+    peak = jax.lax.stop_gradient(jnp.max(jnp.where(chosen, logits, -jnp.inf), axis=-1, keepdims=True))
+    empty = peak == -jnp.inf
+    peak = jnp.where(empty, 0, peak)
+    total = jnp.sum(jnp.where(chosen, jnp.exp(jnp.where(chosen, logits, peak) - peak), 0), axis=-1)
+    empty, peak = empty[..., 0], peak[..., 0]
+    return jnp.where(empty, -jnp.inf, peak + jnp.log(jnp.where(empty, 1, total)))

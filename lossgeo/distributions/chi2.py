@@ -44,6 +44,10 @@ class Chi2(Distribution):
         """See :meth:`Distribution.log_survival`."""
         return self._gamma().log_survival(y)
 
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        return self._gamma().icdf(q)
+
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`."""
         return self._gamma().sample(key, shape)

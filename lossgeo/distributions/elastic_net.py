@@ -16,6 +16,7 @@ from lossgeo.distributions.distribution import (
     restrict,
     sample_shape,
 )
+from lossgeo.distributions.quantile import continuous_quantile
 from lossgeo.distributions.rejection import rejection_sample
 
 
@@ -88,6 +89,12 @@ class ElasticNet(Distribution):
         y, z, _, _, ratio = self._standardize(y)
         outside = self._log_outside(z, ratio)
         return log_tail(jnp.where(z < 0, numerics.log1mexp(-outside), outside), y, -jnp.inf, jnp.inf, survival=True)
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        q, loc, laplace, scale = promote(q, self.loc, self.laplace_scale, self.normal_scale)
+        standard = ElasticNet(0.0, laplace / scale, jnp.ones_like(scale))
+        return loc + scale * continuous_quantile(standard, q, jnp.sinh, -jnp.inf, jnp.inf)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`; by rejection from a normal or from an exponential tail."""

@@ -16,6 +16,7 @@ from lossgeo.distributions.distribution import (
     restrict,
     sample_shape,
 )
+from lossgeo.distributions.quantile import continuous_quantile
 
 
 @pytree
@@ -69,6 +70,11 @@ class Gamma(Distribution):
         """See :meth:`Distribution.log_survival`."""
         y, _, upper = self._log_tails(y)
         return log_tail(upper, y, 0, jnp.inf, survival=True)
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        q, concentration, rate = promote(q, self.concentration, self.rate)
+        return continuous_quantile(Gamma(concentration, jnp.ones_like(rate)), q, jnp.exp, 0, jnp.inf) / rate
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`."""

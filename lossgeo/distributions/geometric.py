@@ -17,6 +17,7 @@ from lossgeo.distributions.distribution import (
     restrict,
     sample_shape,
 )
+from lossgeo.distributions.quantile import discrete_quantile
 
 
 @pytree
@@ -78,6 +79,10 @@ class Geometric(Distribution):
         """See :meth:`Distribution.log_survival`."""
         y, exponent = self._exponent(y)
         return log_tail(jnp.where(y < 0, 0, -exponent), y, -jnp.inf, jnp.inf, survival=True)
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        return discrete_quantile(self, q)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`; of integer dtype."""

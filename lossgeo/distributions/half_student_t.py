@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 from lossgeo._pytree import pytree
 from lossgeo.distributions.distribution import log_tail, matrix, positive_part, promote
 from lossgeo.distributions.half import Half
+from lossgeo.distributions.quantile import continuous_quantile
 from lossgeo.distributions.student_t import StudentT, log_t_tails
 
 
@@ -40,6 +41,11 @@ class HalfStudentT(Half):
         """See :meth:`Distribution.log_survival`."""
         y, df, scale = promote(y, self.df, self.scale)
         return log_tail(log_t_tails(positive_part(y)[1] / scale, df)[1], y, 0, jnp.inf, survival=True)
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        q, df, scale = promote(q, self.df, self.scale)
+        return continuous_quantile(HalfStudentT(df), q, jnp.exp, 0, jnp.inf) * scale
 
     @property
     def mean(self) -> jax.Array:

@@ -8,6 +8,7 @@ from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
 from lossgeo.distributions.distribution import Distribution, log_tail, matrix, positive_part, promote, restrict
 from lossgeo.distributions.gamma import Gamma
+from lossgeo.distributions.quantile import continuous_quantile
 
 
 @pytree
@@ -61,6 +62,12 @@ class InverseGamma(Distribution):
         """See :meth:`Distribution.log_survival`."""
         y, _, above = self._log_tails(y)
         return log_tail(above, y, 0, jnp.inf, survival=True)
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        q, concentration, scale = promote(q, self.concentration, self.scale)
+        standard = InverseGamma(concentration, jnp.ones_like(scale))
+        return continuous_quantile(standard, q, jnp.exp, 0, jnp.inf) * scale
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`."""

@@ -16,6 +16,7 @@ from lossgeo.distributions.distribution import (
     restrict,
     sample_shape,
 )
+from lossgeo.distributions.quantile import continuous_quantile
 
 
 @pytree
@@ -85,6 +86,12 @@ class InverseGaussian(Distribution):
         """See :meth:`Distribution.log_survival`."""
         y, _, above = self._log_tails(y)
         return log_tail(above, y, 0, jnp.inf, survival=True)
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        q, mean, concentration = promote(q, self.mean, self.concentration)
+        standard = InverseGaussian(jnp.ones_like(mean), concentration / mean)
+        return continuous_quantile(standard, q, jnp.exp, 0, jnp.inf) * mean
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`."""

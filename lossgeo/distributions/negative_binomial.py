@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
 from lossgeo.distributions.distribution import Distribution, log_tail, promote, restrict, sample_shape
+from lossgeo.distributions.quantile import discrete_quantile
 
 
 @pytree
@@ -66,6 +67,10 @@ class NegativeBinomial(Distribution):
         """See :meth:`Distribution.log_survival`."""
         y, _, above = self._log_tails(y)
         return log_tail(jnp.where(y < 0, 0, above), y, -jnp.inf, jnp.inf, survival=True)
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        return discrete_quantile(self, q)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`; of integer dtype."""

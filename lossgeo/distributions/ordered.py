@@ -6,7 +6,8 @@ from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import Distribution, promote, restrict
+from lossgeo.distributions.distribution import Distribution, log_tail, promote, restrict
+from lossgeo.distributions.quantile import discrete_quantile
 
 
 class Ordered(Distribution):
@@ -88,6 +89,54 @@ class Ordered(Distribution):
         r""":math:`-\sum_k p_k \log p_k`."""
         log_probs = self._log_probs()
         return -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
+
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Latent tails at the cut-point above the class."""
+        eta = jnp.asarray(self.eta, jnp.result_type(float, self.eta, self.cutpoints))
+        y = jnp.asarray(y)
+        shape = jnp.broadcast_shapes(y.shape, self.batch_shape)
+        y = jnp.broadcast_to(y, shape).astype(eta.dtype)
+        last = self.num_classes - 1
+        inside = (y >= 0) & (y < last)
+        label = jnp.where(inside, jnp.floor(y), 0).astype(int)
+        cuts = self._differences(jnp.broadcast_to(eta, self.batch_shape))
+        cuts = jnp.broadcast_to(cuts, (*shape, last))
+        z = jnp.take_along_axis(cuts, label[..., None], axis=-1)[..., 0]
+        below = jnp.where(inside, self._log_cdf(z), jnp.where(y < 0, -jnp.inf, 0))
+        return y, below, jnp.where(inside, self._log_cdf(-z), jnp.where(y < 0, 0, -jnp.inf))
+
+    def log_cdf(self, y: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.log_cdf`."""
+        y, below, _ = self._log_tails(y)
+        return log_tail(below, y, -jnp.inf, jnp.inf)
+
+    def log_survival(self, y: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.log_survival`."""
+        y, _, above = self._log_tails(y)
+        return log_tail(above, y, -jnp.inf, jnp.inf, survival=True)
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        return discrete_quantile(self, q, self.num_classes - 1)
+
+    def fisher_information(self) -> jax.Array:
+        r""":math:`\sum_k p_k s_k s_k^\top` with the scores :math:`s_k = \nabla\log p_k`, of ``(eta, cutpoints)``.
+
+        Row 0 is that of ``eta``, the others those of the cut-points. Adding one number to all of them changes nothing,
+        so that it is singular.
+        """
+        dtype = jnp.result_type(float, self.eta, self.cutpoints)
+        k = self.num_classes
+        eta = jnp.broadcast_to(jnp.asarray(self.eta, dtype), self.batch_shape)
+        cuts = jnp.broadcast_to(jnp.asarray(self.cutpoints, dtype), (*self.batch_shape, k - 1))
+
+        def information(theta: jax.Array) -> jax.Array:
+            log_probs = lambda t: type(self)(t[0], t[1:])._log_probs()  # type: ignore[call-arg]  # noqa: E731
+            score = jax.jacfwd(log_probs)(theta)
+            return jnp.einsum("k,ki,kj->ij", jnp.exp(log_probs(theta)), score, score)
+
+        theta = jnp.concatenate([eta[..., None], cuts], axis=-1)
+        return jax.vmap(information)(theta.reshape(-1, k)).reshape((*self.batch_shape, k, k))
 
 
 @pytree

@@ -18,6 +18,7 @@ from lossgeo.distributions.distribution import (
     restrict,
     sample_shape,
 )
+from lossgeo.distributions.quantile import discrete_quantile
 
 
 @pytree
@@ -96,6 +97,10 @@ class Poisson(Distribution):
         """See :meth:`Distribution.log_survival`."""
         y, _, above = self._log_tails(y)
         return log_tail(jnp.where(y < 0, 0, above), y, -jnp.inf, jnp.inf, survival=True)
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        return discrete_quantile(self, q)
 
     def fisher_information(self) -> jax.Array:
         r""":math:`\lambda` for ``log_rate``, :math:`1/\lambda` for ``rate``."""

@@ -1,5 +1,7 @@
 """Student's t distribution: errors with outliers."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -8,6 +10,7 @@ from lossgeo import numerics
 from lossgeo._pytree import pytree
 from lossgeo.distributions.distribution import HALF_LOG_2PI, LOG_2, matrix, promote, sample_shape
 from lossgeo.distributions.location_scale import LocationScale
+from lossgeo.distributions.quantile import continuous_quantile
 
 
 @pytree
@@ -45,6 +48,11 @@ class StudentT(LocationScale):
     def _log_cdf(self, z: jax.Array, df: jax.Array) -> jax.Array:  # type: ignore[override]
         log_inner, log_outer = log_t_tails(z, df)
         return jnp.where(z < 0, log_outer - LOG_2, jnp.log1p(-0.5 * jnp.exp(log_outer)))
+
+    def icdf(self, q: ArrayLike) -> jax.Array:
+        """See :meth:`Distribution.icdf`."""
+        q, df, _ = promote(q, self.df, self.loc)
+        return self._located(continuous_quantile(StudentT(df), q, jnp.sinh, -jnp.inf, jnp.inf))
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`."""
@@ -133,11 +141,17 @@ def log_t_tails(z: jax.Array, df: jax.Array) -> tuple[jax.Array, jax.Array]:
     normal, center = jnp.isinf(df), z == 0
     safe_df = jnp.where(normal, 1, df)
     size = jnp.where(center, 1, jnp.abs(z))
+    # Beyond a limit, whose square does not overflow, the tail is a power to full accuracy.
+    root, limit = jnp.sqrt(safe_df), 1e100 if size.dtype == jnp.float64 else 1e12
+    far = (size > limit * root) & ~normal
+    beyond = safe_df * (jnp.log(jnp.where(far, size, 1)) - jnp.where(far, jnp.log(root) + math.log(limit), 0))
+    size = jnp.where(far, limit * root, size)
     small = size * size < safe_df
     up, down = jnp.where(small, size * size / safe_df, 1), jnp.where(small, 1, safe_df / size / size)
     inner = jnp.where(small, up / (1 + up), 1 / (1 + down))
     outer = jnp.where(small, 1 / (1 + up), down / (1 + down))
     log_inner, log_outer = numerics.log_beta_tails(0.5, 0.5 * safe_df, inner, outer)
+    log_outer = log_outer - jnp.where(far, beyond, 0)
     normal_outer = numerics.log_ndtr(-size) + LOG_2
     log_outer = jnp.where(normal, normal_outer, log_outer)
     log_inner = jnp.where(normal, numerics.log1mexp(-normal_outer), log_inner)

@@ -80,7 +80,8 @@ def test_distribution_functions_agree_with_scipy_in_both_tails(case):
         np.testing.assert_allclose(out["cdf"][:inside][known], below[known], rtol=1e-11)
         np.testing.assert_array_equal(out["cdf"][-2:], [1.0, 0.0])
     if "icdf" not in case.lacks:
-        np.testing.assert_allclose(out["icdf"], case.twin.ppf(LEVELS), rtol=1e-9, atol=1e-12)
+        quantiles = np.maximum(case.twin.ppf(LEVELS), 0) if case.discrete else case.twin.ppf(LEVELS)
+        np.testing.assert_allclose(out["icdf"], quantiles, rtol=1e-9, atol=1e-12)
 
 
 def test_draws_have_the_moments_and_lie_in_the_support(case):
