@@ -12,9 +12,16 @@ from lossgeo._pytree import pytree, static
 from lossgeo.objective import Objective
 from lossgeo.planning import Plan, plan_for
 from lossgeo.posing import Posed, as_problem, pose
-from lossgeo.solvers import RUNNING
+from lossgeo.solvers import RUNNING, ProximalGradient, Status, WorkingSet
 from lossgeo.solving import Solution, advance, begin, finish
 from lossgeo.validation import Checks, check_values, raise_for
+from lossgeo.working_sets import (
+    TooDense,
+    WorkingState,
+    conclude_working_set,
+    start_working_set,
+    step_working_set,
+)
 
 __all__ = ["drive"]
 
@@ -26,7 +33,6 @@ PIECE_SECONDS = 0.3
 class Started:
     """A fit about to run."""
 
-    posed: Posed
     state: Any
     checks: Checks
     plan: Plan = static()
@@ -51,10 +57,17 @@ def drive(
     Raises:
         ValueError: the values of the input are faulty; before any iteration.
     """
-    started = _start(objective, params, data, weights, tol, solver)
-    posed, state, plan = started.posed, started.state, started.plan
+    posed = pose(objective, params, data, weights)
+    started = _start(posed, tol, solver)
+    state, plan = started.state, started.plan
     if not bool(started.checks.passed):
         raise_for(started.checks, posed)
+    if isinstance(plan.solver, WorkingSet):
+        try:
+            return posed, _drive_working_set(posed, state, plan, tol, max_steps, callback, callback_every, progress)
+        except TooDense:
+            started = _start(posed, tol, ProximalGradient())
+            state, plan = started.state, started.plan
     budget = plan.solver.max_steps if max_steps is None else max_steps
     piece, done, interrupted = callback_every, 0, False
     try:
@@ -76,6 +89,36 @@ def drive(
     return posed, _finish(posed, state, tol, interrupted, plan)
 
 
+def _drive_working_set(
+    posed: Posed,
+    state: WorkingState,
+    plan: Plan,
+    tol: float,
+    max_steps: int | None,
+    callback: Callable[[int, float, float], None] | None,
+    callback_every: int,
+    progress: bool,
+) -> Solution:
+    """The same contract for rounds that the host drives."""
+    budget = plan.solver.max_steps if max_steps is None else max_steps
+    status, told = int(state.status), 0
+    try:
+        while status == RUNNING and int(state.num_steps) < budget:
+            state = step_working_set(posed, state, tol, plan.solver)
+            status, done = int(state.status), int(state.num_steps)
+            if callback is not None and (done - told >= callback_every or status != RUNNING or done == budget):
+                callback(done, float(state.value), float(state.edm))
+                told = done
+            if progress:
+                _show(plan, done, budget, state)
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+    finally:
+        if progress:
+            sys.stderr.write("\n")
+    return conclude_working_set(posed, state, tol, Status.MAX_STEPS if status == RUNNING else status, plan)
+
+
 def _show(plan: Plan, done: int, budget: int, state: Any) -> None:
     sys.stderr.write(
         f"\r{plan.solver.name}: step {done}/{budget}, objective {float(state.value):.8g} nats, EDM "
@@ -85,11 +128,12 @@ def _show(plan: Plan, done: int, budget: int, state: Any) -> None:
 
 
 @functools.partial(jax.jit, static_argnames="solver")
-def _start(objective: Objective, params: Any, data: tuple[Any, ...], weights: Any, tol: Any, solver: Any) -> Started:
-    posed = pose(objective, params, data, weights)
+def _start(posed: Posed, tol: Any, solver: Any) -> Started:
     problem = as_problem(posed)
-    plan = plan_for(problem, solver)
-    return Started(posed, begin(problem, plan, tol), check_values(posed), plan)
+    plan = plan_for(problem, solver, host=True)
+    working = isinstance(plan.solver, WorkingSet)
+    state = start_working_set(problem, plan.solver) if working else begin(problem, plan, tol)
+    return Started(state, check_values(posed), plan)
 
 
 @functools.partial(jax.jit, static_argnames="plan")

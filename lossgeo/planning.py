@@ -6,8 +6,19 @@ from typing import Any
 import optax
 
 from lossgeo.posing import structure_of
-from lossgeo.solvers import DENSE_LIMIT, LBFGS, GradientTransform, Newton, NewtonCG, Problem, ProximalGradient, Solver
+from lossgeo.solvers import (
+    DENSE_LIMIT,
+    LBFGS,
+    GradientTransform,
+    Newton,
+    NewtonCG,
+    Problem,
+    ProximalGradient,
+    Solver,
+    WorkingSet,
+)
 from lossgeo.solvers.damped import Damped
+from lossgeo.sparsity import sparse_rows
 
 __all__ = ["Plan", "plan_for", "plan_solver"]
 
@@ -61,8 +72,35 @@ def plan_solver(solver: Any, num_params: int, kinked: bool) -> Plan:
     return Plan(solver, None if isinstance(solver, Damped) else newton, "chosen by the caller")
 
 
-def plan_for(problem: Problem, solver: Any) -> Plan:
-    """The plan for a posed problem; static."""
+def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
+    """The plan for a posed problem; static.
+
+    Args:
+        problem: from :func:`lossgeo.posing.as_problem`.
+        solver: see :func:`plan_solver`; also ``solvers.WorkingSet()``.
+        host: whether the caller can drive a solver from the host.
+
+    Raises:
+        ValueError: ``WorkingSet`` was asked for, but the caller or the problem is not made for it.
+    """
     num_params = sum(leaf.size for leaf in problem.init)
+    automatic = isinstance(solver, str) and solver == "auto" and num_params > DENSE_LIMIT
+    found = structure_of(problem)
+    if isinstance(solver, WorkingSet) and not host:
+        raise ValueError(
+            "solvers.WorkingSet is driven from the host and cannot run inside jit, vmap or lg.solve: call lg.fit, or "
+            "use solver='auto'."
+        )
+    if isinstance(solver, WorkingSet) or (host and automatic):
+        chosen = WorkingSet() if automatic else solver
+        if sparse_rows(problem, chosen.max_other) is not None:
+            reason = f"a Laplace prior on a linear predictor, zeros are exact; {num_params} parameters"
+            return Plan(chosen, None, reason if automatic else "chosen by the caller", found)
+        if not automatic:
+            raise ValueError(
+                "solvers.WorkingSet needs independent rows with one vector of coefficients under a Laplace prior of "
+                f"constant hyper-parameters in a linear predictor, and at most {chosen.max_other} other coordinates; "
+                f"found is {found or 'no linear predictor'}. Use solver='auto'."
+            )
     plan = plan_solver(solver, num_params, problem.kinks is not None)
-    return dataclasses.replace(plan, structure=structure_of(problem))
+    return dataclasses.replace(plan, structure=found)

@@ -48,7 +48,16 @@ def check_values(posed: Posed, *, fitted: bool = False) -> Checks:
     def outside(good: Any) -> jax.Array:
         return jnp.sum(~jnp.asarray(good))
 
-    data = [outside(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((posed.data, posed.weights))]
+    def not_finite(leaf: Any) -> jax.Array:
+        leaf = jnp.asarray(leaf)
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return jnp.asarray(0)
+        # One fast pass when all is well: 0 times a number that is not finite is NaN.
+        return jax.lax.cond(
+            jnp.isfinite(jnp.sum(leaf * 0)), lambda: jnp.asarray(0), lambda: jnp.sum(~jnp.isfinite(leaf)).astype(int)
+        )
+
+    data = [not_finite(leaf) for leaf in jax.tree.leaves((posed.data, posed.weights))]
     if posed.weights is not None:
         data[-1] = data[-1] + jnp.sum(posed.weights < 0)
     leaves = jax.tree.leaves(posed.template)

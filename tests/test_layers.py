@@ -17,9 +17,9 @@ FLOORS = [
     {"distributions", "losses"},
     {"models", "likelihoods", "priors"},
     {"objective"},
-    {"posing", "metric", "planning", "verdict", "solving", "messages", "targets"},
+    {"posing", "sparsity", "metric", "planning", "verdict", "solving", "messages", "targets"},
     {"validation", "inference", "dictionary", "scale"},
-    {"driving", "fitting", "sklearn"},
+    {"working_sets", "driving", "fitting", "paths", "sklearn"},
     {"plotting", "__init__"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}

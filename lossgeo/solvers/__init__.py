@@ -4,6 +4,7 @@
 ``Newton``             up to a few hundred parameters: quadratic convergence, dense Hessian; kinks by their faces
 ``LBFGS``              smooth, many parameters; polished by ``NewtonCG``
 ``ProximalGradient``   kinked; polished on the face it found by ``Newton`` or, with many parameters, ``NewtonCG``
+``WorkingSet``         kinked with many coefficients on one linear predictor: few columns at a time; driven by the host
 ``NewtonCG``           the matrix-free form of ``Newton``
 ``GradientTransform``  any optax transformation (an ``optax.GradientTransformation`` given as a solver becomes one)
 =====================  ============================================================================================
@@ -27,3 +28,4 @@ from lossgeo.solvers.problem import Root as Root
 from lossgeo.solvers.proximal_gradient import ProximalGradient as ProximalGradient
 from lossgeo.solvers.status import RUNNING as RUNNING
 from lossgeo.solvers.status import Status as Status
+from lossgeo.solvers.working_set import WorkingSet as WorkingSet
