@@ -16,6 +16,9 @@ from lossgeo.likelihoods import likelihood as likelihood
 from lossgeo.likelihoods import pseudo_likelihood as pseudo_likelihood
 from lossgeo.objective import Objective as Objective
 from lossgeo.objective import map_objective as map_objective
+from lossgeo.paths import cross_validate as cross_validate
+from lossgeo.paths import multistart as multistart
+from lossgeo.paths import path as path
 from lossgeo.solvers import Status as Status
 from lossgeo.solving import Solution as Solution
 from lossgeo.solving import solve as solve
