@@ -7,7 +7,9 @@ import pytest
 
 import lossgeo as lg
 from lossgeo import distributions as dist
-from lossgeo import supports
+from lossgeo import links, models, supports
+from lossgeo.posing import pose
+from lossgeo.validation import check_values, prepare, raise_for
 
 RNG = np.random.default_rng(7)
 N = 30
@@ -135,6 +137,74 @@ def test_what_is_held_is_held_wherever_it_starts_and_a_fit_of_someone_else_must_
 def test_what_is_no_objective_is_refused():
     with pytest.raises(TypeError, match="map_objective"):
         lg.fit(lg.likelihood(logistic_model), START, X, LABELS)
+
+
+SHARES = RNG.uniform(size=N)
+TARGETS = {
+    "signs": (models.logistic_regression(), lambda: 2 * LABELS - 1, ["Bernoulli", "signs", "(y + 1) / 2"]),
+    "labels from 1": (models.logistic_regression(), lambda: LABELS + 1, ["0 and 1", "y - 1"]),
+    "classes from 1": (models.softmax_regression(3), lambda: np.arange(N) % 3 + 1, ["0 to 2", "y - 1"]),
+    "negative counts": (models.poisson_regression(), lambda: -np.ones(N), ["Poisson", "not negative"]),
+    "mean counts": (models.poisson_regression(), lambda: LABELS + 0.5, ["whole numbers", "tweedie"]),
+    "zero amounts": (models.glm(dist.Gamma, links.log), lambda: LABELS, ["positive", "may be 0"]),
+    "whole shares": (models.glm(dist.Beta), lambda: replaced(SHARES, 3, 1.0), ["index 3", "quasi_binomial"]),
+    "more successes than trials": (
+        models.glm(dist.Binomial),
+        lambda: (replaced(LABELS, 5, 3.0), np.ones(N)),
+        ["(successes, trials)", "index 5: (3.0, 1.0)"],
+    ),
+    "no trials": (models.glm(dist.Binomial), lambda: LABELS, ["(successes, trials)"]),
+}
+
+
+def refuse(objective, *data):
+    """What ``fit`` does before its first step, without compiling the steps."""
+    params, data, weights = prepare(objective, None, data, None)
+    posed = pose(objective, params, data, weights)
+    raise_for(check_values(posed), posed)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_outside_its_support_is_refused_with_what_to_do(name):
+    model, target, words = TARGETS[name]
+    with pytest.raises(ValueError) as caught:
+        refuse(lg.map_objective(lg.likelihood(model)), X, target())
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_quasi_likelihoods_check_their_targets_too():
+    for model in (models.quasi_binomial(), models.tweedie(1.5)):
+        with pytest.raises(ValueError, match="the target must lie in the support.*index 2"):
+            refuse(lg.map_objective(lg.pseudo_likelihood(model)), X, replaced(LABELS, 2, -0.5))
+
+
+@pytest.mark.parametrize(
+    ("prior", "words"),
+    [
+        (dist.Normal(0.0, -1.0), ["prior of 'coef'", "Normal has a scale", "-1.0"]),
+        (dist.Normal(0.0, np.array([1.0, 0.0])), ["prior of 'coef'", "scale", "0.0"]),
+        (lambda p: {"coef": dist.Laplace(0.0, -2.0), "intercept": dist.Flat()}, ["'coef'", "Laplace", "-2.0"]),
+    ],
+)
+def test_a_prior_that_is_no_density_is_refused(prior, words):
+    prior = prior if callable(prior) and not hasattr(prior, "log_prob") else {"coef": prior, "intercept": None}
+    with pytest.raises(ValueError) as caught:
+        lg.fit(lg.map_objective(lg.likelihood(logistic_model), prior), START, X, LABELS)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_negative_scale_of_the_model_is_named():
+    likelihood = lg.likelihood(lambda p, x: dist.Normal(x @ p["coef"], p["sigma"]))
+    with pytest.raises(ValueError, match=r"Normal has a scale that must be positive, but is -1\.0"):
+        lg.fit(lg.map_objective(likelihood), {"coef": jnp.zeros(2), "sigma": -1.0}, X, LABELS)
+
+
+def test_a_start_off_the_simplex_is_refused():
+    objective = lg.map_objective(lambda p: jnp.sum(jnp.log(p["w"])), supports={"w": supports.simplex})
+    with pytest.raises(ValueError, match=r"init_params\['w'\].*sum to 1"):
+        lg.fit(objective, {"w": jnp.array([0.5, 0.2])})
 
 
 def test_class_ids_are_counted_from_zero():

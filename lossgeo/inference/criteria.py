@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from lossgeo.distributions import Fixed, Flat
 from lossgeo.inference.covariance import Fitted
+from lossgeo.priors import Tied
 from lossgeo.solvers import Status
 
 __all__ = ["Criteria", "criteria"]
@@ -49,7 +50,7 @@ def criteria(fit: Fitted) -> Criteria:
             "value has no scale that models share. Compare held-out losses instead."
         )
     entries = objective.prior.entries(solution.params)
-    if entries is None or not all(isinstance(entry.distribution, Flat | Fixed) for entry in entries):
+    if entries is None or not all(isinstance(entry.distribution, Flat | Fixed | Tied) for entry in entries):
         raise ValueError(
             "AIC, AICc and BIC are defined at the maximum likelihood, but the prior is not flat, so that the "
             "number of parameters does not count what was estimated. Refit with prior=None."

@@ -25,8 +25,9 @@ class Tied(Distribution):
 
     .. math:: \theta_b = f(\theta_a)
 
-    The tied parameter is not estimated: it has no coordinates of its own, whatever value is given for it is replaced,
-    and it adds nothing to the log-prior. Its standard error follows by the delta method.
+    The tied parameter is not estimated: it has no coordinates of its own, whatever value is given for it (as a start,
+    to the objective, to ``Fit.from_params``) is replaced, and it adds nothing to the log-prior. Its standard error
+    follows by the delta method.
 
     Args:
         source: name of the other parameter as in messages: ``"scale"``, ``"layers.0.weight"``. It may be held but not
