@@ -22,12 +22,35 @@ def static(**kwargs: Any) -> Any:
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static, dataclasses.field))
 def pytree(cls: type[T]) -> type[T]:
-    """Make a class a frozen dataclass and register it as a pytree."""
+    """Make a class a frozen dataclass and register it as a pytree.
+
+    The class is part of the structure by its own account: ``jax.tree_util.register_dataclass`` makes structures of
+    different classes with fields of the same names compare equal (they only *hash* differently), so that a compiled
+    function may, by accident of its cache, answer for the wrong class.
+    """
     cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    meta = [f.name for f in fields if f.metadata.get("static")]
-    data = [f.name for f in fields if not f.metadata.get("static")]
-    return jax.tree_util.register_dataclass(cls, data, meta)
+    meta = tuple(f.name for f in fields if f.metadata.get("static"))
+    data = tuple(f.name for f in fields if not f.metadata.get("static"))
+    keys = tuple(jax.tree_util.GetAttrKey(name) for name in data)
+
+    def flatten(record: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return tuple([getattr(record, name) for name in data]), (cls, *[getattr(record, name) for name in meta])
+
+    def flatten_with_keys(record: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        children, structure = flatten(record)
+        return tuple(zip(keys, children, strict=True)), structure
+
+    def unflatten(structure: tuple[Any, ...], children: Any) -> Any:
+        record = object.__new__(cls)
+        for name, value in zip(meta, structure[1:], strict=True):
+            object.__setattr__(record, name, value)
+        for name, value in zip(data, children, strict=True):
+            object.__setattr__(record, name, value)
+        return record
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
 
 
 @pytree

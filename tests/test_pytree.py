@@ -105,3 +105,21 @@ def test_an_incomplete_prefix_may_be_allowed():
     assert match({"coef": a}, complete=False) == [a, None, None, None, None, None]
     with pytest.raises(ValueError, match="slope"):
         match({"slope": a}, complete=False)
+
+
+def test_structures_of_different_classes_differ():
+    # jax.tree_util.register_dataclass makes them equal, and a jitted function then answers for the wrong class when
+    # their hashes happen to meet.
+    @pytree
+    class One:
+        x: float = 0.0
+
+    @pytree
+    class Other:
+        x: float = 0.0
+
+    assert jax.tree.structure(One()) != jax.tree.structure(Other())
+    records = [dist.Normal(0.0, 1.0), dist.Laplace(0.0, 1.0), dist.Cauchy(0.0, 1.0)]
+    structures = [jax.tree.structure(record) for record in records]
+    assert all(a != b for i, a in enumerate(structures) for b in structures[:i])
+    assert structures[0] == jax.tree.structure(dist.Normal(2.0, 3.0))
