@@ -4,6 +4,7 @@ from lossgeo import distributions as distributions
 from lossgeo import geometry as geometry
 from lossgeo import likelihoods as likelihoods
 from lossgeo import links as links
+from lossgeo import losses as losses
 from lossgeo import models as models
 from lossgeo import priors as priors
 from lossgeo import solvers as solvers

@@ -1,0 +1,43 @@
+r"""Losses: what they estimate, which likelihood they are, if any, and what they cost in the language of decisions.
+
+Margin losses are records (:class:`MarginLoss`) with value, conjugate, proximal map, minimizer, link, Bayes risk and
+calibration function. ``derive(phi)`` computes all of that for any function, ``verify(loss)`` compares closed and
+derived forms. The gallery, as functions of the margin :math:`m = (2y - 1) f`:
+
+>>> from lossgeo import losses
+>>> losses.hinge(0.3)                               # 0.7
+>>> losses.SmoothedHinge(alpha=2.0).inverse_link(0.5)       # a probability from an SVM-like score
+>>> losses.verify(losses.logistic).passed                   # True
+"""
+
+import math
+
+from lossgeo.losses.convex_margin import Hinge as Hinge
+from lossgeo.losses.convex_margin import ModifiedHuber as ModifiedHuber
+from lossgeo.losses.convex_margin import SmoothedHinge as SmoothedHinge
+from lossgeo.losses.convex_margin import Square as Square
+from lossgeo.losses.convex_margin import SquaredHinge as SquaredHinge
+from lossgeo.losses.logit_margin import Exponential as Exponential
+from lossgeo.losses.logit_margin import Logistic as Logistic
+from lossgeo.losses.margin import DerivedLoss as DerivedLoss
+from lossgeo.losses.margin import MarginLoss as MarginLoss
+from lossgeo.losses.margin import derive as derive
+from lossgeo.losses.other_margin import Ramp as Ramp
+from lossgeo.losses.other_margin import Savage as Savage
+from lossgeo.losses.other_margin import Tangent as Tangent
+from lossgeo.losses.other_margin import ZeroOne as ZeroOne
+from lossgeo.losses.verification import Certificate as Certificate
+from lossgeo.losses.verification import verify as verify
+
+zero_one = ZeroOne()
+square = Square()
+hinge = Hinge()
+squared_hinge = SquaredHinge()
+modified_huber = ModifiedHuber()
+smoothed_hinge = SmoothedHinge(1.0)
+logistic = Logistic(1.0)
+logistic_base2 = Logistic(math.log(2.0))
+exponential = Exponential(1.0)
+savage = Savage()
+tangent = Tangent()
+ramp = Ramp()
