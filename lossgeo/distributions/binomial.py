@@ -53,9 +53,9 @@ class Binomial(Distribution):
             value = successes * jnp.log(jnp.where(none, 1, parameter)) + failures * jnp.log1p(
                 -jnp.where(all_, 0, parameter)
             )
-        counts = jnp.stack(jnp.broadcast_arrays(successes + failures, successes, failures)) + 1
-        log_factorials = jax.scipy.special.gammaln(counts)
-        return restrict(value + log_factorials[0] - log_factorials[1] - log_factorials[2], inside, y)
+        gammaln = jax.scipy.special.gammaln
+        log_choices = gammaln(successes + failures + 1) - gammaln(successes + 1) - gammaln(failures + 1)
+        return restrict(value + log_choices, inside, y)
 
     def _probabilities(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Number of trials, probability of success and of failure, of one rank."""

@@ -105,8 +105,8 @@ class StudentT(LocationScale):
         """
         df, _, scale = promote(self.df, self.loc, self.scale)
         df, scale = jnp.broadcast_to(df, self.batch_shape), jnp.broadcast_to(scale, self.batch_shape)
-        trigamma = jax.scipy.special.polygamma(1, jnp.stack([0.5 * df, 0.5 * df + 0.5]))
-        shape = 0.25 * (trigamma[0] - trigamma[1]) - (df + 5) / (2 * df * (df + 1) * (df + 3))
+        trigamma = lambda v: jax.scipy.special.polygamma(1, v)  # noqa: E731
+        shape = 0.25 * (trigamma(0.5 * df) - trigamma(0.5 * df + 0.5)) - (df + 5) / (2 * df * (df + 1) * (df + 3))
         location = (df + 1) / (df + 3) / jnp.square(scale)
         spread, mixed = 2 * df / (df + 3) / jnp.square(scale), -2 / ((df + 1) * (df + 3) * scale)
         return matrix([shape, 0.0, mixed], [0.0, location, 0.0], [mixed, 0.0, spread])
@@ -119,8 +119,8 @@ def _log_gamma_ratio(df: jax.Array) -> jax.Array:
     :math:`-\frac{1}{2\nu}E(\frac1\nu) + r(\frac{\nu + 1}{2}) - r(\frac\nu2)` in the names of :mod:`lossgeo.numerics`.
     """
     u = 1 / df
-    upper, lower = numerics.stirling_remainder(jnp.stack([0.5 * df + 0.5, 0.5 * df]))
-    return upper - lower - 0.5 * u * numerics.log1p_remainder(u)
+    rise = numerics.stirling_remainder(0.5 * df + 0.5) - numerics.stirling_remainder(0.5 * df)
+    return rise - 0.5 * u * numerics.log1p_remainder(u)
 
 
 def half_log1p_square(z: jax.Array, df: jax.Array) -> jax.Array:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.special
 import scipy.stats
-from twins import Numeric, categorical_twin, half, huber_loss, pieces
+from twins import Numeric, Tails, categorical_twin, half, huber_loss, pieces
 
 from lossgeo import distributions as dist
 from lossgeo import supports
@@ -144,6 +145,12 @@ def both_sides(center, *sizes):
     return tuple(np.concatenate([center - sizes, center + sizes]))
 
 
+HALF_T = Tails(
+    half(st.t(4.5, 0, 1.3)),
+    lambda y: scipy.special.betainc(0.5, 2.25, y**2 / (4.5 * 1.69 + y**2)),
+    lambda y: 2 * st.t(4.5, 0, 1.3).sf(y),
+)
+FISK = Tails(st.fisk(3.5, scale=1.3), lambda y: 1 / (1 + (y / 1.3) ** -3.5), lambda y: 1 / (1 + (y / 1.3) ** 3.5))
 ANGLES = tuple(np.linspace(-np.pi, np.pi, 33))
 HUBER = both_sides(0.7, 1.3 * 1.2)
 NET = both_sides(0.7)
@@ -171,9 +178,7 @@ CASES = [
     Case("log_normal", dist.LogNormal, {"loc": 0.7, "scale": 1.3}, LOGNORM, **AMOUNTS),
     Case("weibull 2.4", dist.Weibull, {"scale": 1.3, "concentration": 2.4}, st.weibull_min(2.4, scale=1.3), **AMOUNTS),
     Case("weibull 0.8", dist.Weibull, {"scale": 1.3, "concentration": 0.8}, st.weibull_min(0.8, scale=1.3), **AMOUNTS),
-    Case(
-        "half_student_t", dist.HalfStudentT, {"df": 4.5, "scale": 1.3}, half(st.t(4.5, 0, 1.3)), **AMOUNTS, tails=False
-    ),
+    Case("half_student_t", dist.HalfStudentT, {"df": 4.5, "scale": 1.3}, HALF_T, **AMOUNTS),
     Case("half_cauchy", dist.HalfCauchy, {"scale": 1.3}, st.halfcauchy(scale=1.3), **AMOUNTS),
     Case("cauchy", dist.Cauchy, {"loc": 0.7, "scale": 1.3}, st.cauchy(0.7, 1.3), **NEARER),
     Case("logistic", dist.Logistic, {"loc": 0.7, "scale": 1.3}, st.logistic(0.7, 1.3), **NEARER),
@@ -181,9 +186,8 @@ CASES = [
         "log_logistic",
         dist.LogLogistic,
         {"scale": 1.3, "concentration": 3.5},
-        st.fisk(3.5, scale=1.3),
+        FISK,
         **AMOUNTS,
-        tails=False,
     ),
     Case(
         "asymmetric_laplace",

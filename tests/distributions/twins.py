@@ -54,6 +54,16 @@ def categorical_twin(probs):
     return scipy.stats.rv_discrete(values=(np.arange(probs.size), probs))
 
 
+class Tails:
+    """A scipy distribution with distribution functions that do not cancel in the tails."""
+
+    def __init__(self, twin, cdf, sf):
+        self.twin, self.cdf, self.sf = twin, cdf, sf
+
+    def __getattr__(self, name):
+        return getattr(self.twin, name)
+
+
 def half(whole):
     """The absolute value of a symmetric variable."""
 
@@ -72,6 +82,9 @@ def half(whole):
 
         def _isf(self, q):
             return whole.isf(0.5 * q)
+
+        def _entropy(self):
+            return whole.entropy() - np.log(2)
 
         def _stats(self):
             mean = 2 * whole.expect(lambda y: y, lb=0, ub=np.inf, epsabs=0, epsrel=1e-13)
