@@ -1,6 +1,7 @@
 """The Poisson distribution: counts."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jax.typing import ArrayLike
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
 from lossgeo.distributions.distribution import (
+    HALF_LOG_2PI,
     Distribution,
     log_tail,
     matrix,
@@ -19,6 +21,9 @@ from lossgeo.distributions.distribution import (
     sample_shape,
 )
 from lossgeo.distributions.quantile import discrete_quantile
+
+_LOG_FACTORIALS = tuple(math.lgamma(count + 1) for count in range(256))
+_ENTROPY = (1 / 12, 1 / 24, 19 / 360, 9 / 80, 863 / 2520, 1375 / 1008)
 
 
 @pytree
@@ -79,6 +84,28 @@ class Poisson(Distribution):
     def variance(self) -> jax.Array:
         r""":math:`\lambda`."""
         return self.mean
+
+    def entropy(self) -> jax.Array:
+        r""":math:`-\sum_y p_y\log p_y`: all the terms up to a rate of 100, an asymptotic series from there on.
+
+        .. math:: \tfrac12\log 2\pi e\lambda - \frac{1}{12\lambda} - \frac{1}{24\lambda^2}
+            - \frac{19}{360\lambda^3} - \frac{9}{80\lambda^4} - \frac{863}{2520\lambda^5}
+            - \frac{1375}{1008\lambda^6} - \dots
+
+        Reference: Evans, Boersma (1988), The entropy of a Poisson distribution, SIAM Review 30.
+        """
+        (rate,) = promote(self.mean)
+        small = rate < 100
+        near, w = jnp.where(small, rate, 1)[..., None], 1 / jnp.where(small, 100, rate)
+        counts = jnp.arange(256, dtype=rate.dtype).reshape((1,) * rate.ndim + (-1,))  # 15 standard deviations beyond
+        log_factorials = jnp.asarray(_LOG_FACTORIALS, rate.dtype).reshape(counts.shape)
+        empty = near == 0
+        log_prob = counts * jnp.log(jnp.where(empty, 1, near)) - near - log_factorials
+        total = -jnp.sum(jnp.where(empty, 0, jnp.exp(log_prob) * log_prob), axis=-1)
+        series = jnp.zeros_like(w)
+        for coefficient in reversed(_ENTROPY):
+            series = (series + coefficient) * w
+        return jnp.where(small, total, HALF_LOG_2PI + 0.5 - 0.5 * jnp.log(w) - series)
 
     def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
         r"""With :math:`P(Y > y) = P(\Gamma_{y + 1} < \lambda)`."""

@@ -294,3 +294,13 @@ def test_inverse_gaussian_tails_far_out():
 def test_sure_success_is_a_point_mass():
     np.testing.assert_array_equal(dist.Geometric(1.0).log_prob(np.array([0.0, 1.0])), [0.0, -jnp.inf])
     assert dist.Geometric(1.0).entropy() == 0.0 and jnp.isfinite(jax.grad(lambda p: dist.Geometric(p).log_prob(0))(1.0))
+
+
+def test_poisson_entropy_is_the_sum_and_its_series():
+    """Against 50 digits of the sum, on both sides of the rate where the formula changes."""
+    rate = np.array([0.0, 1e-3, 3.7, 99.9, 100.1, 1000.0])
+    exact = [0.0, 0.0079081018046324831, 2.0450347988972125, 3.720184979416774, 3.7211866634111685, 4.8727327976428506]
+    np.testing.assert_allclose(dist.Poisson(rate).entropy(), exact, rtol=2e-13)
+    np.testing.assert_allclose(dist.Poisson(rate.astype(np.float32)).entropy(), exact, rtol=2e-5)
+    slope = jax.grad(lambda r: dist.Poisson(log_rate=jnp.log(r)).entropy())
+    np.testing.assert_allclose(slope(99.999), slope(100.001), rtol=1e-4)
