@@ -16,6 +16,7 @@ When to use which:
   ``log_rising``: a ratio of gamma functions whose arguments differ by a count.
 * ``mills_ratio`` and ``mills_decrease``: normal tails over the density; ``scaled_exp1``: the exponential integral.
 * ``kl_term``: a Kullback–Leibler divergence as a sum of non-negative terms, accurate between near neighbours.
+* ``log_mixture`` and ``log_sub_exp``: weighted sums (mixtures) and differences (intervals) of probabilities.
 * ``log_sum_exp`` and ``log_softmax`` over the last axis; ``log_i0_of_square`` and ``log_i0e`` for directions;
   ``gauss_legendre``.
 * ``cross_entropy_error_map``: grades any implementation of the cross-entropy, in ulp over offsets and margins, in any
@@ -53,3 +54,5 @@ from lossgeo.numerics.logits import softplus as softplus
 from lossgeo.numerics.mills import mills_decrease as mills_decrease
 from lossgeo.numerics.mills import mills_ratio as mills_ratio
 from lossgeo.numerics.mills import scaled_exp1 as scaled_exp1
+from lossgeo.numerics.sums import log_mixture as log_mixture
+from lossgeo.numerics.sums import log_sub_exp as log_sub_exp

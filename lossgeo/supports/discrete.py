@@ -58,3 +58,28 @@ class Integers(Discrete):
         """See :meth:`Support.contains`."""
         x = jnp.asarray(x)
         return (x >= self.low) & (x <= self.high) & (jnp.floor(x) == x)
+
+
+@pytree
+class CountVectors(Discrete):
+    """Vectors of non-negative integers, on the last axis, that sum to ``total``."""
+
+    total: ArrayLike
+
+    event_ndim = 1
+
+    @property
+    def label(self) -> str:
+        """See :attr:`Support.label`."""
+        return f"the vectors of counts that sum to {self.total}"
+
+    def contains(self, x: ArrayLike) -> jax.Array:
+        """See :meth:`Support.contains`."""
+        x = jnp.asarray(x)
+        found, total = jnp.sum(x, axis=-1), jnp.asarray(self.total)
+        ndim = max(found.ndim, total.ndim)
+        right = found.reshape((1,) * (ndim - found.ndim) + found.shape) == total.reshape(
+            (1,) * (ndim - total.ndim) + total.shape
+        )
+        whole = jnp.all(NonnegativeIntegers().contains(x), axis=-1)
+        return right & whole.reshape((1,) * (ndim - whole.ndim) + whole.shape)

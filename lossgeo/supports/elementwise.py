@@ -119,6 +119,34 @@ class GreaterThan(Support):
 
 
 @pytree
+class LessThan(Support):
+    r""":math:`(-\infty, b)`; :math:`x = b - e^u`."""
+
+    high: ArrayLike
+
+    @property
+    def label(self) -> str:
+        """See :attr:`Support.label`."""
+        return f"the numbers less than {self.high}"
+
+    def contains(self, x: ArrayLike) -> jax.Array:
+        """See :meth:`Support.contains`; the end does not belong to the set."""
+        return jnp.isfinite(x) & (jnp.asarray(x) < self.high)
+
+    def forward(self, u: ArrayLike) -> jax.Array:
+        r""":math:`b - e^u`."""
+        return jnp.subtract(self.high, jnp.exp(u))
+
+    def inverse(self, x: ArrayLike) -> jax.Array:
+        r""":math:`\log(b - x)`."""
+        return jnp.log(jnp.subtract(self.high, x))
+
+    def forward_and_log_det(self, u: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        r""":math:`b - e^u` and :math:`u`."""
+        return self.forward(u), jnp.asarray(u)
+
+
+@pytree
 class Interval(Support):
     r"""The open interval :math:`(a, b)`; :math:`x = a + (b - a)\,\sigma(u)` with the logistic :math:`\sigma`.
 

@@ -1,6 +1,6 @@
 """One line per case: a family, its hyper-parameters, its scipy twin, and points where the two are compared.
 
-A new family inherits every property test of this folder by adding a case.
+A new family inherits every property test of this folder by adding a case. Compositions are in ``composition_cases``.
 """
 
 import dataclasses

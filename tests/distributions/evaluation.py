@@ -10,8 +10,8 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from distribution_cases import CASES
 from jax.flatten_util import ravel_pytree
+from registry import CASES
 
 QUICKLY = {"xla_cpu_use_fusion_emitters": False}  # a third of the time of compilation
 STEP = 1e-3

@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 import pytest
-from distribution_cases import CASES
 from evaluation import STENCIL, STEP, difference_points, directions, summary, tower
+from registry import CASES
 
 pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 

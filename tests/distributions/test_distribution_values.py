@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 import pytest
-from distribution_cases import CASES
 from evaluation import LEVELS, OPTIONAL, draws, probes, summary, tower
+from registry import CASES
 
 from lossgeo import supports
 
