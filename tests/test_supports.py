@@ -15,6 +15,7 @@ CONTINUOUS = {
     "negative unit": supports.interval(-1.0, 0.0),
     "nonnegative": supports.nonnegative,
     "greater_than": supports.greater_than(-1.5),
+    "less_than": supports.less_than(1.5),
 }
 VECTORS = {"simplex": supports.simplex, "ordered": supports.ordered, "positive_ordered": supports.positive_ordered}
 NAN, INF = np.nan, np.inf
@@ -32,7 +33,8 @@ def test_round_trip_from_unconstrained_coordinates(support):
     u = jnp.linspace(-12.0, 12.0, 97)
     x = support.forward(u)
     assert jnp.all(support.contains(x))
-    assert jnp.all(jnp.diff(x) > 0)
+    steps = -jnp.diff(x) if isinstance(support, supports.LessThan) else jnp.diff(x)
+    assert jnp.all(steps > 0)
     # Near an end other than 0 the rounding of x (eps * |end|) is magnified by du/dx = 1/distance, here e^12.
     np.testing.assert_allclose(support.inverse(x), u, rtol=0, atol=4 * np.finfo(float).eps * np.exp(12))
     np.testing.assert_allclose(support.inverse(support.forward(u[40:57])), u[40:57], rtol=0, atol=1e-14)
@@ -94,6 +96,7 @@ def test_extremes():
         (supports.positive, [2.3e-308, 1.0, 7], [0.0, -0.0, -1.0, NAN, INF]),
         (supports.nonnegative, [0.0, -0.0, 1e-300, 7], [-1e-300, NAN, INF, -INF]),
         (supports.greater_than(2.0), [2.0 + 4e-16, 3, 1e300], [2.0, 1.0, NAN, INF, -INF]),
+        (supports.less_than(2.0), [1.9, -3, -1e300], [2.0, 3.0, NAN, INF, -INF]),
         (supports.unit_interval, [2.3e-308, 0.5, 1 - 1e-16], [0.0, 1.0, -0.1, 2.0, NAN, INF, -INF]),
         (supports.boolean, [0, 1, 0.0, 1.0, True, False], [0.5, -1, 2, NAN, INF]),
         (supports.nonnegative_integers, [0, 3, 7.0, True], [-1, 0.5, NAN, INF, -INF]),
@@ -178,3 +181,45 @@ def test_ends_are_leaves():
     x = jax.vmap(lambda s: s.forward(0.0))(supports.interval(low, low + 2))
     np.testing.assert_array_equal(x, [1.0, 0.0])
     assert jax.grad(lambda high: supports.interval(0.0, high).forward(1.0))(2.0) == jax.nn.sigmoid(1.0)
+
+
+MATRICES = {
+    "correlation_cholesky": (supports.correlation_cholesky, -1),
+    "positive_definite": (supports.positive_definite, 0),
+}
+
+
+@pytest.fixture(params=MATRICES, scope="module")
+def matrices(request):
+    return MATRICES[request.param]
+
+
+def test_matrix_supports_round_trip_and_have_the_log_det_of_their_jacobian(matrices):
+    support, offset = matrices
+    rows, columns = np.tril_indices(4, offset)
+    u = coordinates(20, rows.size, 3.0)
+    x, log_det = support.forward_and_log_det(u)
+    assert x.shape == (20, 4, 4) and support.event_ndim == 2 and np.all(support.contains(x))
+    np.testing.assert_allclose(support.inverse(x), u, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(support.forward(support.inverse(x)), x, rtol=1e-12, atol=1e-13)
+    jacobian = jax.jit(jax.vmap(jax.jacfwd(lambda v: support.forward(v)[rows, columns])))(u)
+    np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], rtol=1e-9, atol=1e-9)
+    single, single_log_det = support.forward_and_log_det(u.astype(np.float32))
+    assert single.dtype == single_log_det.dtype == np.float32 and np.all(support.contains(single))
+    exact = support.forward(u.astype(np.float32).astype(float))
+    np.testing.assert_allclose(single, exact, rtol=2e-5, atol=2e-6 * np.max(np.abs(exact)))
+    far = np.linspace(-300.0, 300.0, rows.size)
+    derivative = jax.jit(jax.jacfwd(jax.grad(lambda v: support.forward_and_log_det(v)[1])))
+    assert np.all(np.isfinite(derivative(far))) and np.all(np.isfinite(derivative(0 * far)))
+    for bad in (x * np.nan, -x, np.asarray(x) + np.triu(np.ones((4, 4)), 1)):
+        assert not np.any(support.contains(bad))
+    with pytest.raises(ValueError, match="square matrices"):
+        support.contains(np.ones(3))
+    with pytest.raises(ValueError, match="there is none with 5"):
+        support.forward(np.ones(5))
+
+
+def test_correlations_near_one_keep_their_coordinates():
+    u, support = np.array([20.0, -3.0, 0.5]), supports.correlation_cholesky
+    np.testing.assert_allclose(support.inverse(support.forward(u)), u, rtol=1e-12)
+    np.testing.assert_array_equal(support.forward(np.zeros(0)), [[1.0]])

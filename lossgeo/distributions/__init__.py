@@ -41,6 +41,7 @@ family                   observation                                    prior
 ``HalfStudentT``                                                        standard deviations, heavy tail
 ``HalfCauchy``                                                          standard deviations, very heavy tail
 ``MultivariateNormal``   vectors with correlated errors                 correlated effects
+``LKJCholesky``                                                         correlation matrices
 ``Dirichlet``            probabilities                                  class probabilities (conjugate)
 ``Multinomial``          counts of K classes
 ``DirichletMultinomial`` counts of K classes, more varied
@@ -92,6 +93,7 @@ from lossgeo.distributions.inverse_gamma import InverseGamma as InverseGamma
 from lossgeo.distributions.inverse_gaussian import InverseGaussian as InverseGaussian
 from lossgeo.distributions.kumaraswamy import Kumaraswamy as Kumaraswamy
 from lossgeo.distributions.laplace import Laplace as Laplace
+from lossgeo.distributions.lkj_cholesky import LKJCholesky as LKJCholesky
 from lossgeo.distributions.log_logistic import LogLogistic as LogLogistic
 from lossgeo.distributions.log_normal import LogNormal as LogNormal
 from lossgeo.distributions.logistic import Logistic as Logistic

@@ -123,3 +123,37 @@ def test_counts_of_several_totals_and_the_edge_of_the_simplex():
     np.testing.assert_allclose(many.log_prob(y), [np.log(0.48), -np.inf], rtol=1e-14)
     assert many.batch_shape == (2,) and many.sample(jax.random.key(0)).shape == (2, 3)
     assert isinstance(dist.Dirichlet(ALPHA).support, supports.Simplex)
+
+
+def test_lkj_is_a_density_with_the_right_moments():
+    """At K = 2 a density of r; at K = 3 a triple integral over the rows, and the uniform density of the volume."""
+    eta = 2.5
+    lkj = dist.LKJCholesky(2, eta)
+    nodes, weights = np.polynomial.legendre.leggauss(80)
+    r = np.sin(0.5 * np.pi * nodes)
+    density = 0.5 * np.pi * weights * np.cos(0.5 * np.pi * nodes)
+    factor = np.zeros((80, 2, 2))
+    factor[:, 0, 0], factor[:, 1, 0], factor[:, 1, 1] = 1, r, np.cos(0.5 * np.pi * nodes)
+    log_prob = np.asarray(lkj.log_prob(factor))
+    mass = density * np.exp(log_prob)
+    np.testing.assert_allclose(mass.sum(), 1.0, rtol=1e-13)
+    np.testing.assert_allclose(lkj.mean, np.einsum("n,nij->ij", mass, factor), atol=1e-13)
+    np.testing.assert_allclose(
+        lkj.variance, np.einsum("n,nij->ij", mass, (factor - np.asarray(lkj.mean)) ** 2), atol=1e-13
+    )
+    np.testing.assert_allclose(lkj.entropy(), -np.sum(mass * log_prob), rtol=1e-12)
+    score = np.asarray(jax.vmap(jax.grad(lambda e, y: dist.LKJCholesky(2, e).log_prob(y)), (None, 0))(eta, factor))
+    np.testing.assert_allclose([mass @ score, mass @ score**2], [0, lkj.fisher_information()[0, 0]], atol=1e-13)
+    # The volume of the correlation matrices of size 3 is pi^2 / 2: a uniform density, times the Jacobian L_11.
+    y = supports.correlation_cholesky.forward(np.array([0.3, -0.8, 0.5]))
+    uniform = dist.LKJCholesky(3, 1.0).log_prob(y)
+    np.testing.assert_allclose(uniform, np.log(2 / np.pi**2) + np.log(y[1, 1]), rtol=1e-13)
+    draws = np.asarray(dist.LKJCholesky(3, eta).sample(jax.random.key(1), (4000,)))
+    assert np.all(supports.correlation_cholesky.contains(draws))
+    three = dist.LKJCholesky(3, eta)
+    assert np.all(np.abs(draws.mean(0) - np.asarray(three.mean)) <= 5 * np.sqrt(three.variance / 4000) + 1e-12)
+    np.testing.assert_allclose(draws.var(0), three.variance, atol=0.02)
+    assert three.log_prob(np.eye(3) * 1.1) == -np.inf and np.isnan(three.log_prob(np.eye(3) * np.nan))
+    slope = jax.grad(lambda v: three.log_prob(supports.correlation_cholesky.forward(v)))(np.zeros(3))
+    np.testing.assert_array_equal(slope, 0.0)
+    assert dist.LKJCholesky(3, np.array([1.0, 2.0])).log_prob(np.broadcast_to(np.eye(3), (2, 3, 3))).shape == (2,)
