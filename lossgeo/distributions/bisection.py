@@ -1,4 +1,4 @@
-"""Quantiles of compositions, which have no coordinate to iterate in: by bisection over the floating-point numbers themselves."""
+"""Quantiles of compositions, which have no coordinate to iterate in: bisection over the floating-point numbers."""
 
 from typing import Any
 

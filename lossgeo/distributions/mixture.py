@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
+from lossgeo.distributions.bisection import bisected_quantile
 from lossgeo.distributions.composition import (
     batch_shape_of,
     both_tails,
@@ -22,7 +23,6 @@ from lossgeo.distributions.composition import (
 )
 from lossgeo.distributions.distribution import Distribution, one_of, promote
 from lossgeo.distributions.foreign import event_ndim_of, support_of
-from lossgeo.distributions.bisection import bisected_quantile
 
 
 @pytree
