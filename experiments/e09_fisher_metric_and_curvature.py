@@ -34,7 +34,7 @@ from experiments.report import BLUE, GOLD, GRAY, INK, RED, TEAL, Report, figure
 from experiments.ternary import place, triangle
 from lossgeo import geometry as geo
 
-P, Q = jnp.array([0.8, 0.15, 0.05]), jnp.array([0.04, 0.2, 0.76])
+P, Q = np.array([0.8, 0.15, 0.05]), np.array([0.04, 0.2, 0.76])
 
 
 @jax.jit
