@@ -127,8 +127,8 @@ def draw_fibres(ax: Any) -> None:
     ax.text(*(np.array([1.55, -1.2]) @ PLANE), r"$\sum z_i=0$", size=10, color=BLUE)
     ax.view_init(elev=18, azim=-38)
     ax.set_axis_off()
-    ax.set_box_aspect((1, 1, 1), zoom=1.6)
-    ax.set_title(r"Logits $\mathbb{R}^3$: a law is a whole line $z+c\mathbf{1}$", y=1.0)
+    ax.set_box_aspect((1, 1, 1), zoom=1.4)
+    ax.set_title(r"Logits $\mathbb{R}^3$: a law is a whole line $z+c\mathbf{1}$", y=1.1)
 
 
 def draw_levels(ax: Axes, resolution: int) -> None:
@@ -177,7 +177,7 @@ def draw_pulled_back(ax: Axes, resolution: int) -> None:
 
 def draw_spectrum(ax: Axes, values: np.ndarray) -> None:
     """Eigenvalues of the information of a fit."""
-    shares = np.maximum(values[::-1] / values[-1], 1e-19)
+    shares = np.maximum(values[::-1] / values[-1], 4e-19)
     colors = [TEAL if v > 1e-10 else RED for v in shares]
     ax.set_yscale("log")
     ax.bar(np.arange(1, 10), shares, color=colors, width=0.65)
