@@ -24,6 +24,9 @@ from lossgeo.likelihoods.declared import Likelihood
 
 __all__ = ["fisher_information"]
 
+VECTORS = ("cutpoints",)
+"""Hyper-parameters whose last axis never is one of the batch."""
+
 
 def fisher_information(likelihood: Likelihood, params: Any, *data: Any, weights: Any = None) -> jax.Array:
     r"""Expected information of the parameters in the data, given the inputs.
@@ -85,8 +88,8 @@ def _hyper_parameters(distribution: Distribution) -> jax.Array:
         array = jnp.asarray(value)
         if not jnp.issubdtype(array.dtype, jnp.floating):
             array = array.astype(float)
-        # An event axis is one axis more than the batch has.
-        columns = array if array.ndim > len(batch) else array[..., None]
+        # An axis of entries of its own: one axis more than the batch has, or cut-points shared by the batch.
+        columns = array if array.ndim > len(batch) or field.name in VECTORS else array[..., None]
         parts.append(jnp.broadcast_to(columns, (*batch, columns.shape[-1])))
     return jnp.concatenate(parts, axis=-1)
 
