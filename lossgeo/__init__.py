@@ -1,5 +1,6 @@
 """lossgeo: certified maximum-likelihood and maximum-a-posteriori estimation, and the geometry of losses."""
 
+from lossgeo import dictionary as dictionary
 from lossgeo import distributions as distributions
 from lossgeo import geometry as geometry
 from lossgeo import likelihoods as likelihoods
@@ -9,6 +10,7 @@ from lossgeo import models as models
 from lossgeo import priors as priors
 from lossgeo import solvers as solvers
 from lossgeo import supports as supports
+from lossgeo.dictionary import explain as explain
 from lossgeo.fitting import Fit as Fit
 from lossgeo.fitting import FitError as FitError
 from lossgeo.fitting import fit as fit
