@@ -50,6 +50,7 @@ family                   observation                                    prior
 ``ZeroInflated``         counts with more zeros
 ``Hurdle``               zeros, and positive values
 ``Mixture``              from one of K unknown sources                  spike and slab; several modes
+``Independent``          vectors of independent entries
 ``Flat``                                                                no prior (maximum likelihood), constraints
 ``Fixed``                                                               a parameter that is held
 ======================== ============================================== ==========================================
@@ -89,6 +90,7 @@ from lossgeo.distributions.half_normal import HalfNormal as HalfNormal
 from lossgeo.distributions.half_student_t import HalfStudentT as HalfStudentT
 from lossgeo.distributions.huber import Huber as Huber
 from lossgeo.distributions.hurdle import Hurdle as Hurdle
+from lossgeo.distributions.independent import Independent as Independent
 from lossgeo.distributions.inverse_gamma import InverseGamma as InverseGamma
 from lossgeo.distributions.inverse_gaussian import InverseGaussian as InverseGaussian
 from lossgeo.distributions.kumaraswamy import Kumaraswamy as Kumaraswamy

@@ -54,6 +54,8 @@ _VECTORS: dict[str, supports.Support] = {
     "simplex": supports.simplex,
     "orderedvector": supports.ordered,
     "positiveorderedvector": supports.positive_ordered,
+    "corrcholesky": supports.correlation_cholesky,
+    "positivedefinite": supports.positive_definite,
 }
 
 
@@ -91,6 +93,8 @@ def support_of(distribution: Any) -> supports.Support:
         return supports.nonnegative if name == "nonnegative" else supports.positive
     if low is not None:
         return supports.greater_than(low)
+    if high is not None:
+        return supports.less_than(high)
     return supports.real if "real" in name else _VECTORS.get(name, ForeignSet(support))
 
 

@@ -157,3 +157,24 @@ def test_lkj_is_a_density_with_the_right_moments():
     slope = jax.grad(lambda v: three.log_prob(supports.correlation_cholesky.forward(v)))(np.zeros(3))
     np.testing.assert_array_equal(slope, 0.0)
     assert dist.LKJCholesky(3, np.array([1.0, 2.0])).log_prob(np.broadcast_to(np.eye(3), (2, 3, 3))).shape == (2,)
+
+
+def test_independent_sums_over_its_axes():
+    base = dist.Normal(np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]), 1.5)
+    one = dist.Independent(base)
+    y = RNG.normal(size=(3, 2))
+    np.testing.assert_allclose(one.log_prob(y), st.norm(base.loc, 1.5).logpdf(y).sum(1), rtol=1e-13)
+    assert (one.batch_shape, one.event_shape, one.event_ndim) == ((3,), (2,), 1)
+    assert one.sample(jax.random.key(0), (4,)).shape == (4, 3, 2)
+    np.testing.assert_allclose(one.entropy(), np.full(3, 2 * st.norm(0, 1.5).entropy()), rtol=1e-13)
+    np.testing.assert_array_equal(one.mean, base.loc)
+    both = dist.Independent(base, 2)
+    np.testing.assert_allclose(both.log_prob(y), one.log_prob(y).sum(), rtol=1e-13)
+    vectors = dist.Mixture(np.array([0.2, 0.3, 0.5]), one)
+    density = np.exp(st.norm(base.loc, 1.5).logpdf(y[0]).sum(1)) @ np.array([0.2, 0.3, 0.5])
+    np.testing.assert_allclose(vectors.log_prob(y[0]), np.log(density), rtol=1e-13)
+    np.testing.assert_allclose(vectors.mean, [0.6 + 2.0, 0.2 + 0.9 + 2.5], rtol=1e-13)
+    with pytest.raises(ValueError, match="batch shape"):
+        dist.Independent(dist.Normal()).log_prob(0.0)
+    with pytest.raises(ValueError, match=r"shape \(\*batch, 2\)"):
+        one.log_prob(np.zeros(3))
