@@ -85,12 +85,16 @@ def explain(objective: Any, params: Any, *data: Any) -> Explanation:
     values = np.array([float(objective(jax.tree.unflatten(tree, probe), *data)) for probe in probes])
     if not np.all(np.isfinite(values)):
         return _refusal("the objective is not finite at the probes: a parameter has a constraint", float("inf"))
+    if np.ptp(values) == 0:
+        return _refusal("the objective does not change between the probes: it ignores its parameters", float("inf"))
     best = None
     for atom in _ATOMS:
         found = _regress(atom, probes, slopes[0], names, values, x, y)
         if found is not None and (best is None or found[1] < best[1]):
             best = found
-    bound = 1e4 * float(jnp.finfo(x.dtype).eps)
+    # What rounding of the values themselves leaves, relative to how much they vary; beyond 1e-6 it certifies nothing.
+    rounding = float(np.max(np.abs(values)) / np.std(values))
+    bound = min(float(jnp.finfo(x.dtype).eps) * (1e4 + 64 * rounding), 1e-6)
     if best is None or best[1] > bound:
         return _refusal(
             "no loss and penalty of the dictionary reproduce the values of the objective at held-out probes",
