@@ -43,6 +43,11 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
             " The fit runs in float32, which limits it: jax.config.update('jax_enable_x64', True) lifts the limit."
         )
 
+    if status == Status.CONVERGED and edm > tol:
+        return (
+            f"Converged in {steps} steps to the precision of the arithmetic: {left}, and rounding error alone makes up "
+            f"{float(c.noise):.1e} nats."
+        )
     if status == Status.CONVERGED:
         return f"Converged in {steps} step{'' if steps == 1 else 's'}: {left}."
     if solution.plan is None and status in (Status.MAX_STEPS, Status.STALLED):

@@ -12,6 +12,7 @@ squares, for normal residuals that of Gauss and Newton, for a network the genera
 scoring step is a linear least-squares problem in :math:`A` and :math:`r`, whose condition number is not squared.
 """
 
+import dataclasses
 import math
 from typing import Any
 
@@ -22,9 +23,13 @@ from jax.flatten_util import ravel_pytree
 from lossgeo.distributions import Distribution, Fixed, Flat
 from lossgeo.likelihoods import ModelLikelihood
 from lossgeo.posing import Posed
-from lossgeo.solvers import Root
+from lossgeo.solvers import Problem, Root
+from lossgeo.structure import is_generalized_linear
 
-__all__ = ["fisher_bend", "fisher_metric", "fisher_root", "has_flat_prior", "root_size"]
+__all__ = ["fisher_bend", "fisher_metric", "fisher_root", "has_flat_prior", "is_curved", "root_size", "with_metric"]
+
+LARGEST_ROOT = 2**24
+"""Entries of the root of a metric that may be held at once."""
 
 COUNTS = ("total_count",)
 """Hyper-parameters that are counts: known, and without rows in a Fisher information."""
@@ -98,6 +103,30 @@ def root_size(posed: Posed) -> int | None:
     except (NotImplementedError, TypeError):
         return None
     return math.prod(rows.shape)
+
+
+def with_metric(problem: Problem) -> Problem:
+    """A posed problem that carries its metric."""
+    return dataclasses.replace(problem, root=fisher_root, bend=fisher_bend)
+
+
+def is_curved(posed: Posed) -> bool:
+    """Whether there is a metric of moderate size, and the location of the distribution is nonlinear; static.
+
+    The location is ``loc``, or the one hyper-parameter of a family that has no other. A function of each entry of a
+    linear predictor, as in a generalised linear model, does not count: there Newton's method needs no help.
+    """
+    size = root_size(posed)
+    if size is None or size > LARGEST_ROOT:
+        return False
+
+    def location(params: Any) -> jax.Array:
+        distribution = posed.objective.likelihood.distribution(params, *posed.data[:-1])
+        parts = dict(_parts(distribution))
+        chosen = parts.get("loc", next(iter(parts.values())) if len(parts) == 1 else None)
+        return jnp.zeros(()) if chosen is None else chosen
+
+    return not all(is_generalized_linear(location, posed.template))
 
 
 def has_flat_prior(posed: Posed) -> bool:

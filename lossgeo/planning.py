@@ -5,11 +5,13 @@ from typing import Any
 
 import optax
 
+from lossgeo.metric import is_curved, root_size
 from lossgeo.posing import structure_of
 from lossgeo.solvers import (
     DENSE_LIMIT,
     LBFGS,
     GradientTransform,
+    LevenbergMarquardt,
     Newton,
     NewtonCG,
     Problem,
@@ -37,13 +39,14 @@ class Plan:
         return f"{names}: {self.reason}" + (f"; {self.structure}" if self.structure else "")
 
 
-def plan_solver(solver: Any, num_params: int, kinked: bool) -> Plan:
+def plan_solver(solver: Any, num_params: int, kinked: bool, curved: bool = False) -> Plan:
     """Choose the solvers.
 
     Args:
         solver: ``"auto"``, a solver of ``lossgeo.solvers`` or an ``optax.GradientTransformation``.
         num_params: number of unconstrained coordinates.
         kinked: whether the prior has a kink.
+        curved: whether the model has a metric and is nonlinear.
 
     Raises:
         TypeError: ``solver`` is something else.
@@ -56,6 +59,8 @@ def plan_solver(solver: Any, num_params: int, kinked: bool) -> Plan:
         hessian = "the Hessian is formed" if dense else "matrix-free"
         if kinked:
             return Plan(ProximalGradient(), newton, f"the prior has a kink, zeros are exact; {size}, so {hessian}")
+        if curved and dense:
+            return Plan(LevenbergMarquardt(), newton, f"the model is nonlinear and has a Fisher metric; {size}")
         return Plan(newton if dense else LBFGS(), None if dense else newton, f"smooth; {size}, so {hessian}")
     if isinstance(solver, optax.GradientTransformation):
         solver = GradientTransform(solver)
@@ -69,6 +74,11 @@ def plan_solver(solver: Any, num_params: int, kinked: bool) -> Plan:
             "solvers.LBFGS needs a smooth objective, but the prior has a kink (a Laplace distribution). Use "
             "solvers.ProximalGradient(), solvers.Newton() or solver='auto'."
         )
+    if isinstance(solver, LevenbergMarquardt) and (kinked or not dense):
+        reason = "the prior has a kink" if kinked else f"there are {size}, more than {DENSE_LIMIT}"
+        raise ValueError(
+            f"solvers.LevenbergMarquardt needs a smooth objective of moderate size, but {reason}. Use solver='auto'."
+        )
     return Plan(solver, None if isinstance(solver, Damped) else newton, "chosen by the caller")
 
 
@@ -81,7 +91,8 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
         host: whether the caller can drive a solver from the host.
 
     Raises:
-        ValueError: ``WorkingSet`` was asked for, but the caller or the problem is not made for it.
+        ValueError: ``WorkingSet`` or ``LevenbergMarquardt`` was asked for, but the caller or the problem is not made
+            for it.
     """
     num_params = sum(leaf.size for leaf in problem.init)
     automatic = isinstance(solver, str) and solver == "auto" and num_params > DENSE_LIMIT
@@ -102,5 +113,12 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
                 f"constant hyper-parameters in a linear predictor, and at most {chosen.max_other} other coordinates; "
                 f"found is {found or 'no linear predictor'}. Use solver='auto'."
             )
-    plan = plan_solver(solver, num_params, problem.kinks is not None)
+    kinked = problem.kinks is not None
+    curved = not kinked and num_params <= DENSE_LIMIT and is_curved(problem.args)
+    plan = plan_solver(solver, num_params, kinked, curved)
+    if isinstance(plan.solver, LevenbergMarquardt) and root_size(problem.args) is None:
+        raise ValueError(
+            "solvers.LevenbergMarquardt needs a metric: a model that returns a distribution with a Fisher information "
+            "and one array as its target. Use solvers.Newton() or solver='auto'."
+        )
     return dataclasses.replace(plan, structure=found)

@@ -10,10 +10,24 @@ from jax.flatten_util import ravel_pytree
 
 from lossgeo import linalg
 from lossgeo._pytree import pytree, static
+from lossgeo.metric import with_metric
 from lossgeo.objective import Objective
 from lossgeo.planning import Plan, plan_for
 from lossgeo.posing import Posed, as_problem, is_kinked, kinks, objective_value, pose
-from lossgeo.solvers import DENSE_LIMIT, RUNNING, Certificate, FlatProblem, Newton, Problem, Status, certify, run
+from lossgeo.solvers import (
+    DENSE_LIMIT,
+    RUNNING,
+    Certificate,
+    FlatProblem,
+    LevenbergMarquardt,
+    Newton,
+    Problem,
+    Status,
+    Whitening,
+    certify,
+    run,
+    whiten,
+)
 from lossgeo.verdict import verdict
 
 __all__ = ["Solution", "advance", "begin", "conclude", "default_tol", "finish", "minimize", "solve"]
@@ -119,12 +133,12 @@ def minimize(posed: Posed, solver: Any, tol: Any, max_steps: Any, enabled: bool 
 
 def begin(problem: Problem, plan: Plan, tol: Any) -> Any:
     """State of the main solver at the start."""
-    return plan.solver.init(problem, _as_tol(problem.args, tol))
+    return plan.solver.init(_equipped(problem, plan), _as_tol(problem.args, tol))
 
 
 def advance(problem: Problem, plan: Plan, state: Any, tol: Any, until: Any) -> Any:
     """Run the main solver until it ends or has made ``until`` steps."""
-    return run(plan.solver, problem, state, _as_tol(problem.args, tol), until)
+    return run(plan.solver, _equipped(problem, plan), state, _as_tol(problem.args, tol), until)
 
 
 def finish(problem: Problem, plan: Plan, state: Any, tol: Any, interrupted: bool | jax.Array = False) -> Solution:
@@ -132,8 +146,11 @@ def finish(problem: Problem, plan: Plan, state: Any, tol: Any, interrupted: bool
     posed = problem.args
     tol = _as_tol(posed, tol)
     num_steps, status = state.num_steps, state.status
+    problem, whitening = _equipped(problem, plan), None
     if plan.polish is not None:
         problem = dataclasses.replace(problem, init=plan.solver.params(problem, state))
+        if problem.root is not None:
+            problem, whitening = whiten(problem)
         ended = (status == Status.CONVERGED) | (status == Status.STALLED)
         state = run(
             plan.polish, problem, plan.polish.init(problem, tol), tol, jnp.where(ended, plan.polish.max_steps, 0)
@@ -144,18 +161,31 @@ def finish(problem: Problem, plan: Plan, state: Any, tol: Any, interrupted: bool
     known = (state.value, state.grad, state.curvature) if isinstance(last, Newton) else None
     status = jnp.where(status == RUNNING, Status.MAX_STEPS, status)
     status = jnp.where(jnp.asarray(interrupted), Status.INTERRUPTED, status)
-    solution = conclude(problem, last.params(problem, state), tol, status, num_steps, known)
+    solution = conclude(problem, last.params(problem, state), tol, status, num_steps, known, whitening)
     return dataclasses.replace(solution, plan=plan)
 
 
 def conclude(
-    problem: Problem, u: list[jax.Array], tol: Any, status: Any, num_steps: Any, known: Any = None
+    problem: Problem,
+    u: Any,
+    tol: Any,
+    status: Any,
+    num_steps: Any,
+    known: Any = None,
+    whitening: Whitening | None = None,
 ) -> Solution:
-    """Certify a point and turn the end of a loop into a status."""
-    posed = problem.args
-    value, certificate = certify(dataclasses.replace(problem, init=u), known, posed.to_unconstrained(posed.template))
+    """Certify a point, given in the coordinates of the problem, and turn the end of a loop into a status."""
+    problem = dataclasses.replace(problem, init=u)
+    posed = problem.args if whitening is None else whitening.args
+    value, certificate = certify(problem, known, posed.to_unconstrained(posed.template), whitening)
+    u = u if whitening is None else whitening.back(u)
     status, direction = verdict(posed, u, certificate, tol, status)
     return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, direction)
+
+
+def _equipped(problem: Problem, plan: Plan) -> Problem:
+    """The problem with what the main solver needs of it."""
+    return with_metric(problem) if isinstance(plan.solver, LevenbergMarquardt) else problem
 
 
 def _as_tol(posed: Posed, tol: Any) -> jax.Array:

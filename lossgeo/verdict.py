@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from lossgeo import linalg
 from lossgeo.likelihoods import ModelLikelihood
 from lossgeo.posing import Posed
 from lossgeo.solvers import Certificate, Status
@@ -19,6 +18,12 @@ LEAST_RISE = 0.02
 
 FLAT = 1e-3
 """Nats that the objective may change along a direction in which it is called flat (beside 0.5 for a standard error)."""
+
+NOISE_FACTOR = 4.0
+"""Expected decrease, in units of what rounding error alone makes up, below which arithmetic can do no better."""
+
+LARGEST_NOISE = 1e-4
+"""Rounding error in nats up to which such a point is an optimum: 0.03 standard errors."""
 
 CURVATURE_CHANGE = 0.1
 """Change of the curvature along the last Newton step above which the expected decrease cannot be trusted."""
@@ -47,7 +52,7 @@ def verdict(
         posed: the objective; its template is where the solver started.
         u: unconstrained coordinates that were reached.
         certificate: evidence there.
-        tol: bound on the expected decrease in nats.
+        tol: bound on the expected decrease in nats. Where rounding error alone makes up more, four times that.
         ended: status with which the solver ended.
 
     Returns:
@@ -56,7 +61,7 @@ def verdict(
         none of these. Above it the solver's own reason stands, unless a coordinate ran away.
     """
     c = certificate
-    small = c.edm <= tol
+    small = c.edm <= jnp.maximum(tol, jnp.where(c.noise <= LARGEST_NOISE, NOISE_FACTOR * c.noise, 0.0))
     status = jnp.where(small, Status.CONVERGED, jnp.where(ended == Status.CONVERGED, Status.STALLED, ended))
     status = jnp.where(c.finite, status, Status.NOT_FINITE).astype(jnp.int32)
     direction = c.step
@@ -65,7 +70,7 @@ def verdict(
     constrained = _constrained(posed, u)
     at_infinity = Status.SEPARATED if _is_classification(posed) else Status.UNBOUNDED
     z, start = ravel_pytree(u)[0], ravel_pytree(posed.to_unconstrained(posed.template))[0]
-    rank_tol = linalg.rank_tolerance(c.free.shape[0], c.eigenvalue.dtype)
+    rank_tol = c.resolution
     singular = c.eigenvalue <= rank_tol
     one_sided = (c.one_sided[0] <= FLAT) & (c.one_sided[1] > FLAT)
     faded = (c.start_change > FLAT) if at_infinity == Status.SEPARATED else jnp.asarray(False)

@@ -128,6 +128,8 @@ def _unconstrained_covariance(posed: Posed, solution: Solution, cov: str) -> jax
     hessian = flat.hessian(z) if certificate.hessian is None else certificate.hessian
     valid = (solution.status == Status.CONVERGED) | (solution.status == Status.UNIDENTIFIED)
     matrix, null_weight = _inverse(hessian, certificate.free)
+    if certificate.inverse is not None:
+        matrix, null_weight = certificate.inverse, certificate.null_weight
     if cov in ("expected", "expected_sandwich"):
         expected = _expected_information(posed, solution.params, flat, z)
         matrix, null_weight = _inverse(expected, certificate.free)

@@ -1,6 +1,5 @@
 """Solvers: function in, minimiser and certificate out. Nothing here knows statistics.
 
-=====================  ============================================================================================
 ``Newton``             up to a few hundred parameters: quadratic convergence, dense Hessian; kinks by their faces
 ``LBFGS``              smooth, many parameters; polished by ``NewtonCG``
 ``ProximalGradient``   kinked; polished on the face it found by ``Newton`` or, with many parameters, ``NewtonCG``
@@ -8,6 +7,16 @@
 ``NewtonCG``           the matrix-free form of ``Newton``
 ``GradientTransform``  any optax transformation (an ``optax.GradientTransformation`` given as a solver becomes one)
 =====================  ============================================================================================
+=======
+======================  ============================================================================================
+``Newton``              up to a few hundred parameters: quadratic convergence, dense Hessian; kinks by their faces
+``LevenbergMarquardt``  a model that is nonlinear, with a metric; polished by ``Newton`` in white coordinates
+``LBFGS``               smooth, many parameters; polished by ``NewtonCG``
+``ProximalGradient``    kinked; polished on the face it found by ``Newton`` or, with many parameters, ``NewtonCG``
+``WorkingSet``          kinked with many coefficients on one linear predictor: few columns at a time; host-driven
+``NewtonCG``            the matrix-free form of ``Newton``
+``GradientTransform``   any optax transformation (an ``optax.GradientTransformation`` given as a solver becomes one)
+======================  ============================================================================================
 
 Each is a frozen record of static settings, with the interface of :class:`Solver`. ``certify`` judges any point.
 """
@@ -28,4 +37,6 @@ from lossgeo.solvers.problem import Root as Root
 from lossgeo.solvers.proximal_gradient import ProximalGradient as ProximalGradient
 from lossgeo.solvers.status import RUNNING as RUNNING
 from lossgeo.solvers.status import Status as Status
+from lossgeo.solvers.whitening import Whitening as Whitening
+from lossgeo.solvers.whitening import whiten as whiten
 from lossgeo.solvers.working_set import WorkingSet as WorkingSet

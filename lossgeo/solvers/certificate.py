@@ -1,5 +1,6 @@
 """How far from the optimum: the expected decrease that is left, in nats, and the state of the curvature."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from lossgeo import linalg
 from lossgeo._pytree import pytree
 from lossgeo.solvers.problem import Faces, FlatProblem, Problem
+from lossgeo.solvers.whitening import Whitening
 
 DENSE_LIMIT = 512
 """Largest number of coordinates for which solvers form the Hessian."""
@@ -19,6 +21,12 @@ RANK_LIMIT = 1024
 
 PROBED_ROWS = 1_000_000
 """Terms of a sum that may be evaluated to probe the coordinates one by one."""
+
+NEARBY = 0.01
+"""Standard errors at which the shape of an optimum is looked at, besides one."""
+
+NOISE_PROBES = 4
+"""Gradients from which the rounding error is estimated."""
 
 FAR_ALONG = 100.0
 """Units of the equilibrated coordinates that count as far along a direction without curvature."""
@@ -38,6 +46,8 @@ class Certificate:
         beyond: what the objective gains or loses far beyond that step; positive at a flat minimum.
         rise: least rise of the objective one standard error to either side of each coordinate, along its profile
             direction, in nats: 0.5 for a parabola, about 0 on a plateau; shape ``(p,)``, ``inf`` where not computed.
+            In white coordinates a hundredth of a standard error counts too, times 100 squared: a bowl that is bent
+            within one standard error is an optimum nevertheless.
         eigenvalue: least eigenvalue of the equilibrated Hessian on the free coordinates (or a bound from above).
         direction: unit vector of that eigenvalue in the equilibrated coordinates, shape ``(p,)``.
         step: the Newton step that is left, in units of the equilibrated coordinates, shape ``(p,)``.
@@ -50,6 +60,10 @@ class Certificate:
         free: coordinates that are not held on a kink, shape ``(p,)``.
         hessian: Hessian of the objective, shape ``(p, p)``; ``None`` beyond ``RANK_LIMIT``, where rank is not known.
         finite: the value, the gradient and the curvature are finite.
+        resolution: eigenvalues at or below this cannot be told from 0.
+        noise: expected decrease that rounding error alone makes up, in nats; 0 where it was not measured.
+        inverse: inverse of the Hessian on the directions with curvature, shape ``(p, p)``, where it is known with more
+            digits than the Hessian holds (see :mod:`lossgeo.solvers.whitening`), else ``None``.
     """
 
     edm: jax.Array
@@ -66,10 +80,16 @@ class Certificate:
     free: jax.Array
     hessian: jax.Array | None
     finite: jax.Array
+    resolution: jax.Array
+    noise: jax.Array
+    inverse: jax.Array | None = None
 
 
 def certify(
-    problem: Problem, known: tuple[jax.Array, jax.Array, jax.Array] | None = None, start: Any = None
+    problem: Problem,
+    known: tuple[jax.Array, jax.Array, jax.Array] | None = None,
+    start: Any = None,
+    whitening: Whitening | None = None,
 ) -> tuple[jax.Array, Certificate]:
     """Value of the objective and certificate at ``problem.init``.
 
@@ -80,6 +100,7 @@ def certify(
         problem: the function and, as its start, the point to judge.
         known: value, gradient and Hessian there, if they have been computed already.
         start: where the solver started, a tree like ``problem.init``; by default the point itself.
+        whitening: for a problem from :func:`whiten`, its coordinates: the certificate speaks of the old ones.
     """
     flat = FlatProblem(problem)
     z = flat.z0
@@ -87,7 +108,15 @@ def certify(
     faces = flat.faces(z, grad)
     if z.shape[0] <= RANK_LIMIT:
         away = jnp.zeros_like(z) if start is None else ravel_pytree(start)[0] - z
-        certificate = _dense(flat, value, z, faces, flat.hessian(z) if known is None else known[2], away)
+        hessian = flat.hessian(z) if known is None else known[2]
+        if whitening is None:
+            certificate = _dense(flat, value, z, faces, hessian, away)
+        else:
+            origin = jnp.zeros_like(z) if start is None else away + z - ravel_pytree(whitening.origin)[0]
+            away = whitening.inverse @ origin - z
+            certificate = _old_coordinates(
+                _dense(flat, value, z, faces, hessian, away, whitening), flat, z, grad, whitening
+            )
     else:
         certificate = _matrix_free(flat, value, z, faces)
     finite = certificate.finite & jnp.isfinite(value) & jnp.all(jnp.isfinite(grad))
@@ -105,9 +134,16 @@ def expected_decrease(problem: Problem) -> jax.Array:
 
 
 def _dense(
-    flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces, hessian: jax.Array, away: jax.Array
+    flat: FlatProblem,
+    value: jax.Array,
+    z: jax.Array,
+    faces: Faces,
+    hessian: jax.Array,
+    away: jax.Array,
+    whitening: Whitening | None = None,
 ) -> Certificate:
     p, free = z.shape[0], faces.free
+    resolution = jnp.asarray(linalg.rank_tolerance(p, z.dtype), z.dtype) if whitening is None else whitening.resolution
     finite = jnp.all(jnp.isfinite(hessian))
     if p == 0:
         zero = jnp.zeros((), z.dtype)
@@ -126,14 +162,18 @@ def _dense(
             free,
             hessian,
             jnp.asarray(True),
+            resolution,
+            zero,
         )
-    scaled, scale = linalg.equilibrate(jnp.where(jnp.isfinite(hessian), hessian, 0.0))
+    scaled, scale = jnp.where(jnp.isfinite(hessian), hessian, 0.0), jnp.ones_like(z)
+    if whitening is None:
+        scaled, scale = linalg.equilibrate(scaled)
     # Coordinates held on a kink get a curvature above all others: they are no one's direction.
     scaled = jnp.where(free[:, None] & free[None, :], scaled, jnp.diag(jnp.where(free, 0.0, 2.0 * p)))
     gradient = jnp.where(free, faces.gradient * scale, 0.0)
     eigenvalues, vectors = jnp.linalg.eigh(scaled, symmetrize_input=False)
     slopes = gradient @ vectors
-    flat_direction = jnp.abs(eigenvalues) <= linalg.rank_tolerance(p, z.dtype)
+    flat_direction = jnp.abs(eigenvalues) <= resolution
     magnitude = jnp.where(flat_direction, 1.0, jnp.abs(eigenvalues))
     edm = 0.5 * jnp.sum(slopes**2 / magnitude)
     step = vectors @ jnp.where(flat_direction, 0.0, -slopes / magnitude)
@@ -145,9 +185,13 @@ def _dense(
     rows = jnp.stack([far, along, -along, away, away + along, away - along])
     num_probed = _num_probed(p, flat.num_rows)
     inverse = (vectors / magnitude[None, :]) @ vectors.T
+    basis = jnp.diag(scale) if whitening is None else whitening.basis
+    unit = jnp.eye(p, dtype=z.dtype) if whitening is None else basis * whitening.scale[:, None]
     # If not all, the coordinates that the others determine least: a plateau shows there first.
-    probed = jnp.arange(p) if num_probed == p else jax.lax.top_k(jnp.diagonal(inverse), num_probed)[1]
-    rows = jnp.concatenate([rows, *_standard_errors(inverse, scale, probed)])
+    spread = jnp.sum((unit @ inverse) * unit, axis=1)
+    probed = jnp.arange(p) if num_probed == p else jax.lax.top_k(spread, num_probed)[1]
+    sides = _standard_errors(inverse, scale, basis[probed])
+    rows = jnp.concatenate([rows, *sides, *([] if whitening is None else [NEARBY * side for side in sides])])
     gains = jax.lax.map(lambda step: flat.value(z + step), rows, batch_size=linalg.HESSIAN_BLOCK) - value
     beyond = _above_noise(gains[0], value)
     one_sided = jnp.where(jnp.isnan(gains[1:3]), jnp.inf, gains[1:3])
@@ -156,9 +200,13 @@ def _dense(
     rise = jnp.full_like(z, jnp.inf)
     # NaN on one side is a plateau's end as well: an overflow within one standard error. Half a nat drowns in the
     # rounding error of a large objective, which then says nothing.
-    sides = jnp.where(jnp.isnan(gains), -jnp.inf, gains)[6:].reshape(2, num_probed)
-    rise = rise.at[probed].set(jnp.min(sides, axis=0) + _noise(value))
-    rise = jnp.where(free & (null_weight == 0), rise, jnp.inf)
+    least = jnp.min(
+        jnp.where(jnp.isnan(gains), -jnp.inf, gains)[6:].reshape(1 if whitening is None else 2, 2, num_probed), axis=1
+    )
+    seen = least[0] + _noise(value)
+    if whitening is not None:
+        seen = jnp.maximum(seen, (least[1] - _noise(value)) / NEARBY**2)
+    rise = jnp.where(free & (null_weight == 0), rise.at[probed].set(seen), jnp.inf)
     return Certificate(
         edm,
         jnp.max(jnp.abs(faces.gradient)),
@@ -174,6 +222,9 @@ def _dense(
         free,
         hessian,
         finite,
+        resolution,
+        jnp.zeros_like(value),
+        None if whitening is None else vectors @ (jnp.where(flat_direction, 0.0, 1.0 / magnitude)[:, None] * vectors.T),
     )
 
 
@@ -184,11 +235,57 @@ def _num_probed(p: int, num_rows: int) -> int:
     return min(p, max(3, PROBED_ROWS // max(num_rows, 1)))
 
 
-def _standard_errors(inverse: jax.Array, scale: jax.Array, probed: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Steps of one standard error to either side along the profile directions of some coordinates, one a row."""
-    diagonal = jnp.diagonal(inverse)[probed]
-    directions = inverse[probed] * jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0))[:, None] * scale[None, :]
-    return directions, -directions
+def _standard_errors(inverse: jax.Array, scale: jax.Array, basis: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Steps of one standard error to either side along the profile directions of some coordinates, one a row.
+
+    The inverse Hessian is that of the scaled coordinates; rows of ``basis`` are the coordinates seen from there.
+    """
+    columns = inverse @ basis.T
+    diagonal = jnp.sum(basis.T * columns, axis=0)
+    columns = scale[:, None] * columns * jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0))[None, :]
+    return columns.T, -columns.T
+
+
+def _old_coordinates(
+    certificate: Certificate, flat: FlatProblem, z: jax.Array, grad: jax.Array, whitening: Whitening
+) -> Certificate:
+    """A certificate in white coordinates, told in the old ones; directions in equilibrated old ones."""
+    c, unit = certificate, whitening.scale[:, None] * whitening.basis
+    direction = unit @ c.direction
+    norm = jnp.linalg.norm(direction)
+    inverse = whitening.basis @ c.inverse @ whitening.basis.T
+    # Share of the directions without curvature, which the inverse leaves out.
+    missing = jnp.eye(z.shape[0], dtype=z.dtype) - c.hessian @ c.inverse
+    missing = jnp.where(c.eigenvalue <= c.resolution, missing, 0.0)
+    null = unit @ missing
+    size = jnp.linalg.norm(null, axis=0)
+    null = null / jnp.where(size > 0, size, 1.0)[None, :]
+    return dataclasses.replace(
+        c,
+        kkt_residual=jnp.max(jnp.abs(whitening.inverse.T @ grad), initial=0.0),
+        direction=direction / jnp.where(norm > 0, norm, 1.0),
+        step=unit @ c.step,
+        null_weight=jnp.minimum(jnp.sum(jnp.square(null), axis=1), 1.0),
+        hessian=whitening.inverse.T @ c.hessian @ whitening.inverse,
+        inverse=inverse,
+        noise=_rounding(flat, z, grad, c, whitening),
+    )
+
+
+def _rounding(
+    flat: FlatProblem, z: jax.Array, grad: jax.Array, certificate: Certificate, whitening: Whitening
+) -> jax.Array:
+    r"""Expected decrease that the rounding error of the gradient makes up, in nats.
+
+    The gradient is taken again where the old coordinates differ in their last bits. What the Hessian does not explain
+    of its change is rounding error :math:`\delta`, worth :math:`\tfrac12\delta^\top H^{-1}\delta`; the largest
+    of a few.
+    """
+    u = ravel_pytree(whitening.back(z))[0]
+    signs = jax.random.rademacher(jax.random.key(0), (NOISE_PROBES, u.shape[0]), dtype=z.dtype)
+    steps = (4.0 * jnp.finfo(z.dtype).eps * jnp.abs(u) * signs) @ whitening.inverse.T
+    change = jax.lax.map(lambda step: flat.value_and_grad(z + step)[1], steps) - grad - steps @ certificate.hessian
+    return 0.5 * jnp.max(jnp.sum((change @ certificate.inverse) * change, axis=1))
 
 
 def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces) -> Certificate:
@@ -212,6 +309,8 @@ def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces
         free,
         None,
         jnp.all(jnp.isfinite(step)),
+        jnp.asarray(linalg.rank_tolerance(z.shape[0], z.dtype), z.dtype),
+        jnp.zeros_like(value),
     )
 
 

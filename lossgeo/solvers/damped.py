@@ -111,7 +111,7 @@ class Damped:
         faces = flat.faces(state.z, state.grad)
         z = flat.project(state.z + state.length * state.direction, faces)
         value, grad = flat.value_and_grad(z)
-        ratio = self._agreement(flat, state, faces, z, value, grad)
+        ratio = self._agreement(flat, state, faces, z, value, grad, state.edm <= tol)
         first = state.num_steps < 0
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(grad))
         accept = finite & (first | (ratio > 1e-4))
@@ -168,13 +168,23 @@ class Damped:
         return FlatProblem(problem).unravel(state.z)
 
     def _agreement(
-        self, flat: FlatProblem, state: DampedState, faces: Faces, z: jax.Array, value: jax.Array, grad: jax.Array
+        self,
+        flat: FlatProblem,
+        state: DampedState,
+        faces: Faces,
+        z: jax.Array,
+        value: jax.Array,
+        grad: jax.Array,
+        near: jax.Array,
     ) -> jax.Array:
-        """Decrease that was obtained over the decrease that the quadratic model predicts; negative to reject."""
+        """Decrease that was obtained over the decrease that the quadratic model predicts; negative to reject.
+
+        Near the optimum the gradient decides alone: residuals may round worse than the objective they add up to.
+        """
         delta = z - state.z
         predicted = -(faces.gradient @ delta + 0.5 * self.quadratic(flat, state.z, state.curvature, delta))
         noise = 64.0 * jnp.finfo(z.dtype).eps * (jnp.abs(value) + jnp.abs(state.value))
         trapezoid = -0.5 * delta @ (faces.gradient + flat.one_sided_gradient(z, grad, faces))
         actual = jnp.where(predicted > noise, state.value - value, trapezoid)
-        sane = (predicted > 0) & (value - state.value <= noise)
+        sane = (predicted > 0) & (near | (value - state.value <= noise))
         return jnp.where(sane, actual / jnp.where(predicted > 0, predicted, 1.0), -1.0)

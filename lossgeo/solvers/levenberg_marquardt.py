@@ -103,7 +103,7 @@ class LevenbergMarquardt:
         eps = jnp.finfo(state.z.dtype).eps
         z = state.z + state.direction
         value, (factor, rotated, remainder) = flat.value(z), triangular(flat, z)
-        ratio = self._agreement(state, value, factor.T @ rotated + remainder)
+        ratio = self._agreement(state, value, factor.T @ rotated + remainder, state.edm <= tol)
         first = state.num_steps < 0
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(factor)) & jnp.all(jnp.isfinite(rotated + remainder))
         accept = finite & (first | (ratio > LEAST_AGREEMENT))
@@ -178,16 +178,19 @@ class LevenbergMarquardt:
         direction = jnp.where(straight, velocity + 0.5 * acceleration / scale, velocity)
         return direction, jnp.where(straight, predicted, -1.0), decreases[1], decreases[0]
 
-    def _agreement(self, state: LevenbergMarquardtState, value: jax.Array, grad: jax.Array) -> jax.Array:
+    def _agreement(
+        self, state: LevenbergMarquardtState, value: jax.Array, grad: jax.Array, near: jax.Array
+    ) -> jax.Array:
         """Decrease that was obtained over the decrease that the quadratic model predicts; negative to reject.
 
-        Below the rounding error of the objective the trapezoidal rule on the gradient stands in for it.
+        Below the rounding error of the objective the trapezoidal rule on the gradient stands in for it; near the
+        optimum the gradient decides alone.
         """
         noise = _noise(value) + _noise(state.value)
         before = state.factor.T @ state.rotated + state.remainder
         trapezoid = -0.5 * state.direction @ (before + grad)
         actual = jnp.where(state.predicted > noise, state.value - value, trapezoid)
-        sane = (state.predicted > 0) & (value - state.value <= noise)
+        sane = (state.predicted > 0) & (near | (value - state.value <= noise))
         return jnp.where(sane, actual / jnp.where(state.predicted > 0, state.predicted, 1.0), -1.0)
 
 

@@ -1,0 +1,99 @@
+"""Whether a function is linear in its argument, but for one last function of each entry; read from its jaxpr."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend.core import Literal
+
+__all__ = ["is_generalized_linear"]
+
+CALLS = ("jaxpr", "call_jaxpr")
+"""Parameters of an equation that hold the body of a call."""
+
+REARRANGEMENTS = frozenset(
+    "broadcast_in_dim concatenate convert_element_type copy dynamic_slice expand_dims gather neg pad reduce_precision "
+    "reshape rev slice squeeze stop_gradient transpose".split()
+)
+"""Linear operations that move entries about, and may not be given an index that depends on the argument."""
+
+SUMS = frozenset(["add", "sub", "add_any"])
+
+ENTRYWISE = frozenset(
+    "abs acos acosh add add_any and asin asinh atan atan2 atanh ceil clamp cos cosh digamma div eq erf erf_inv erfc exp "
+    "exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not or "
+    "pow rem round rsqrt select_n sign sin sinh sqrt square sub tan tanh xor".split()
+)
+"""Functions of single entries."""
+
+
+class _Kind(NamedTuple):
+    """How a variable depends on the argument: as a function of the single entries of the affine variable ``source``.
+
+    ``affine`` tells whether that function is affine too. ``None`` in its place: no dependence; ``_OTHER``: any other.
+    """
+
+    affine: bool
+    source: Any
+
+
+_OTHER = _Kind(False, None)
+
+
+def is_generalized_linear(fn: Callable[[Any], Any], argument: Any) -> list[bool]:
+    """Whether each leaf of ``fn(argument)`` is a function of the single entries of an affine function of the argument.
+
+    As the mean of a generalised linear model is: ``exp(x @ coef + intercept)`` is, ``a * exp(-b * x)`` is not.
+    Conservative: an operation that is not known counts as not linear.
+    """
+    jaxpr = jax.make_jaxpr(fn)(argument).jaxpr
+    return [kind is not _OTHER for kind in _propagate(jaxpr, [_Kind(True, v) for v in jaxpr.invars])]
+
+
+def _propagate(jaxpr: Any, inputs: list[_Kind | None]) -> list[_Kind | None]:
+    """Kinds of the outputs of a jaxpr, from those of its inputs."""
+    kinds: dict[Any, _Kind | None] = dict(zip(jaxpr.invars, inputs, strict=True))
+
+    def kind(variable: Any) -> _Kind | None:
+        return None if isinstance(variable, Literal) else kinds.get(variable)
+
+    for equation in jaxpr.eqns:
+        operands = [kind(v) for v in equation.invars]
+        body = next((equation.params[key] for key in CALLS if key in equation.params), None)
+        body = getattr(body, "jaxpr", body)
+        if body is not None and len(body.invars) == len(operands):
+            results = _propagate(body, operands)
+        else:
+            results = [_result(equation, operands, out) for out in equation.outvars]
+        kinds.update(zip(equation.outvars, results, strict=True))
+    return [kind(v) for v in jaxpr.outvars]
+
+
+def _result(equation: Any, operands: list[_Kind | None], out: Any) -> _Kind | None:
+    """Kind of the output of one operation."""
+    name, dependent = equation.primitive.name, [k for k in operands if k is not None]
+    if not dependent:
+        return None
+    if _OTHER in dependent:
+        return _OTHER
+    linear = all(k.affine for k in dependent) and _is_linear(name, operands)
+    shapes = {v.aval.shape for v, k in zip(equation.invars, operands, strict=True) if k is not None}
+    if name in ENTRYWISE and len({k.source for k in dependent}) == 1 and shapes == {out.aval.shape}:
+        return _Kind(linear, dependent[0].source)
+    if linear:
+        return _Kind(True, out)
+    if name in REARRANGEMENTS and len(dependent) == 1 and operands[0] is not None:
+        return _Kind(False, out)
+    return _OTHER
+
+
+def _is_linear(name: str, kinds: list[Any]) -> bool:
+    """Whether an operation on affine variables gives an affine one."""
+    dependent = sum(k is not None for k in kinds)
+    if name in SUMS or name in ("concatenate", "neg", "reduce_sum", "cumsum"):
+        return True
+    if name in REARRANGEMENTS or name == "div":
+        return kinds[0] is not None and dependent == 1
+    if name == "select_n":
+        return kinds[0] is None
+    return name in ("mul", "dot_general") and dependent == 1
