@@ -7,19 +7,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lossgeo import inference
+from lossgeo import inference, linalg
 from lossgeo._compilation import quick_jit
 from lossgeo.driving import drive
 from lossgeo.inference.covariance import CovarianceKind
 from lossgeo.messages import describe
+from lossgeo.metric import LARGEST_ROOT, fisher_root, root_size
 from lossgeo.objective import Objective
 from lossgeo.planning import Plan
 from lossgeo.posing import Posed, as_problem, pose
-from lossgeo.solvers import DENSE_LIMIT, Newton, Status
+from lossgeo.solvers import DENSE_LIMIT, LevenbergMarquardt, Newton, Status
 from lossgeo.solving import Solution, conclude, default_tol, minimize
 from lossgeo.validation import Checks, check_values, prepare, raise_for, raise_for_start
 
 __all__ = ["Fit", "FitError", "fit"]
+
+FEW_DIGITS = 1e-11
+"""Least eigenvalue of the equilibrated Hessian below which standard errors have fewer than about five digits."""
 
 
 class FitError(RuntimeError):
@@ -198,6 +202,12 @@ def fit(
             raise_for(checks, posed)
     else:
         posed, solution = drive(*problem, tol, max_steps, solver, callback, callback_every, progress)
+    if isinstance(solver, str) and max_steps is None and _is_ill_conditioned(posed, solution):
+        _, again, _ = _solve_checked(*problem, tol, max_steps, LevenbergMarquardt())
+        if int(again.status) == Status.CONVERGED:
+            reason = "the Hessian is singular to working precision, the rows of the model are not"
+            plan = None if again.plan is None else dataclasses.replace(again.plan, reason=reason)
+            solution = dataclasses.replace(again, plan=plan)
     if int(solution.status) == Status.NOT_FINITE and int(solution.num_steps) <= 0:
         raise_for_start(posed)
     found = Fit(posed, solution, tol)
@@ -210,6 +220,30 @@ def _is_short(params: Any, solver: Any) -> bool:
     """Whether a fit takes so few steps that it can run in one compiled call, out of reach of the keyboard."""
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     return isinstance(solver, Newton) or (isinstance(solver, str) and solver == "auto" and size <= DENSE_LIMIT)
+
+
+def _is_ill_conditioned(posed: Posed, solution: Solution) -> bool:
+    """Whether Newton's method was at a loss for digits of the Hessian that the root of the Fisher metric still holds.
+
+    A Hessian squares the condition number of the design: an intercept beside a column with a large origin, or a
+    polynomial of high degree, is singular there to working precision and is not in the rows themselves.
+    """
+    lost = int(solution.status) in (Status.UNIDENTIFIED, Status.STALLED, Status.MAX_STEPS)
+    doubtful = int(solution.status) == Status.CONVERGED and float(solution.certificate.eigenvalue) < FEW_DIGITS
+    if not (isinstance(getattr(solution.plan, "solver", None), Newton) and (lost or doubtful)):
+        return False
+    size = root_size(posed)
+    return size is not None and size <= LARGEST_ROOT and bool(_has_full_rank(posed))
+
+
+@quick_jit()
+def _has_full_rank(posed: Posed) -> jax.Array:
+    """Whether the columns of the root of the metric at the start are independent to working precision."""
+    rows = fisher_root(posed.to_unconstrained(posed.template), posed).rows
+    norm = jnp.linalg.norm(rows, axis=0)
+    sigma = jnp.linalg.svd(rows / jnp.where(norm > 0, norm, 1.0)[None, :], compute_uv=False)
+    enough = rows.shape[0] >= rows.shape[1]
+    return jnp.asarray(enough) & (sigma[-1] > linalg.rank_tolerance(rows.shape[1], rows.dtype))
 
 
 def _tolerance(params: Any, tol: float | None) -> float:

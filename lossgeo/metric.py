@@ -94,15 +94,23 @@ def fisher_bend(u: Any, posed: Posed, v: jax.Array) -> jax.Array:
 
 
 def root_size(posed: Posed) -> int | None:
-    """Number of entries of :func:`fisher_root`, without the prior; ``None`` where there is no metric. Static."""
+    """Number of entries of :func:`fisher_root`, without the prior; static.
+
+    ``None`` where solvers have no use for a metric: there is none, or the log-density has a kink in the location.
+    """
     if not isinstance(posed.objective.likelihood, ModelLikelihood):
         return None
-    u = jax.eval_shape(posed.to_unconstrained, posed.template)
+    kinked = []
+
+    def rows(u: Any) -> jax.Array:
+        kinked.append(_distribution(u, posed).kink is not None)
+        return _likelihood_root(u, posed)[0]
+
     try:
-        rows, _ = jax.eval_shape(lambda u: _likelihood_root(u, posed), u)
+        shape = jax.eval_shape(rows, jax.eval_shape(posed.to_unconstrained, posed.template)).shape
     except (NotImplementedError, TypeError):
         return None
-    return math.prod(rows.shape)
+    return None if kinked[0] else math.prod(shape)
 
 
 def with_metric(problem: Problem) -> Problem:

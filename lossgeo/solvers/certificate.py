@@ -177,7 +177,11 @@ def _dense(
     magnitude = jnp.where(flat_direction, 1.0, jnp.abs(eigenvalues))
     edm = 0.5 * jnp.sum(slopes**2 / magnitude)
     step = vectors @ jnp.where(flat_direction, 0.0, -slopes / magnitude)
-    null_weight = jnp.sum(jnp.where(flat_direction, vectors**2, 0.0), axis=1)
+    basis = jnp.diag(scale) if whitening is None else whitening.basis
+    unit = jnp.eye(p, dtype=z.dtype) if whitening is None else basis * whitening.scale[:, None]
+    seen_as = vectors if whitening is None else unit @ vectors
+    seen_as = jnp.where(flat_direction[None, :], seen_as / jnp.linalg.norm(seen_as, axis=0, keepdims=True), 0.0)
+    null_weight = jnp.sum(jnp.square(seen_as), axis=1)
     change = _curvature_change(flat, z, step * scale, lambda v: hessian @ v)
     far = 30.0 * step * scale
     direction = vectors[:, 0]
@@ -185,8 +189,6 @@ def _dense(
     rows = jnp.stack([far, along, -along, away, away + along, away - along])
     num_probed = _num_probed(p, flat.num_rows)
     inverse = (vectors / magnitude[None, :]) @ vectors.T
-    basis = jnp.diag(scale) if whitening is None else whitening.basis
-    unit = jnp.eye(p, dtype=z.dtype) if whitening is None else basis * whitening.scale[:, None]
     # If not all, the coordinates that the others determine least: a plateau shows there first.
     spread = jnp.sum((unit @ inverse) * unit, axis=1)
     probed = jnp.arange(p) if num_probed == p else jax.lax.top_k(spread, num_probed)[1]
@@ -253,39 +255,32 @@ def _old_coordinates(
     c, unit = certificate, whitening.scale[:, None] * whitening.basis
     direction = unit @ c.direction
     norm = jnp.linalg.norm(direction)
-    inverse = whitening.basis @ c.inverse @ whitening.basis.T
-    # Share of the directions without curvature, which the inverse leaves out.
-    missing = jnp.eye(z.shape[0], dtype=z.dtype) - c.hessian @ c.inverse
-    missing = jnp.where(c.eigenvalue <= c.resolution, missing, 0.0)
-    null = unit @ missing
-    size = jnp.linalg.norm(null, axis=0)
-    null = null / jnp.where(size > 0, size, 1.0)[None, :]
+    hessian, inverse = jnp.asarray(c.hessian), jnp.asarray(c.inverse)
     return dataclasses.replace(
         c,
         kkt_residual=jnp.max(jnp.abs(whitening.inverse.T @ grad), initial=0.0),
         direction=direction / jnp.where(norm > 0, norm, 1.0),
         step=unit @ c.step,
-        null_weight=jnp.minimum(jnp.sum(jnp.square(null), axis=1), 1.0),
-        hessian=whitening.inverse.T @ c.hessian @ whitening.inverse,
-        inverse=inverse,
-        noise=_rounding(flat, z, grad, c, whitening),
+        hessian=whitening.inverse.T @ hessian @ whitening.inverse,
+        inverse=whitening.basis @ inverse @ whitening.basis.T,
+        noise=_rounding(flat, z, grad, hessian, inverse, whitening),
     )
 
 
 def _rounding(
-    flat: FlatProblem, z: jax.Array, grad: jax.Array, certificate: Certificate, whitening: Whitening
+    flat: FlatProblem, z: jax.Array, grad: jax.Array, hessian: jax.Array, inverse: jax.Array, whitening: Whitening
 ) -> jax.Array:
     r"""Expected decrease that the rounding error of the gradient makes up, in nats.
 
-    The gradient is taken again where the old coordinates differ in their last bits. What the Hessian does not explain
-    of its change is rounding error :math:`\delta`, worth :math:`\tfrac12\delta^\top H^{-1}\delta`; the largest
-    of a few.
+    Never too much of it: the gradient is taken again where the old coordinates differ in their last bits. What the
+    Hessian does not explain of its change is rounding error :math:`\delta`, worth
+    :math:`\tfrac12\delta^\top H^{-1}\delta`; the largest of a few.
     """
     u = ravel_pytree(whitening.back(z))[0]
     signs = jax.random.rademacher(jax.random.key(0), (NOISE_PROBES, u.shape[0]), dtype=z.dtype)
-    steps = (4.0 * jnp.finfo(z.dtype).eps * jnp.abs(u) * signs) @ whitening.inverse.T
-    change = jax.lax.map(lambda step: flat.value_and_grad(z + step)[1], steps) - grad - steps @ certificate.hessian
-    return 0.5 * jnp.max(jnp.sum((change @ certificate.inverse) * change, axis=1))
+    steps = (4.0 * jnp.finfo(z.dtype).eps * jnp.abs(u)[None, :] * signs) @ whitening.inverse.T
+    change = jax.lax.map(lambda step: flat.value_and_grad(z + step)[1], steps) - grad[None, :] - steps @ hessian
+    return 0.5 * jnp.max(jnp.sum((change @ inverse) * change, axis=1))
 
 
 def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces) -> Certificate:

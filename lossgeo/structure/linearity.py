@@ -8,21 +8,24 @@ from jax.extend.core import Literal
 
 __all__ = ["is_generalized_linear"]
 
-CALLS = ("jaxpr", "call_jaxpr")
-"""Parameters of an equation that hold the body of a call."""
+CALLS = {
+    "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "remat2": "jaxpr", "checkpoint": "jaxpr",
+    "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
+}  # fmt: skip
+"""Calls that are read as if written out, with the parameter that holds their body."""
 
 REARRANGEMENTS = frozenset(
-    "broadcast_in_dim concatenate convert_element_type copy dynamic_slice expand_dims gather neg pad reduce_precision "
-    "reshape rev slice squeeze stop_gradient transpose".split()
+    "broadcast_in_dim concatenate convert_element_type copy dynamic_slice expand_dims gather neg pad reshape "
+    "rev slice reduce_precision squeeze stop_gradient transpose".split()
 )
 """Linear operations that move entries about, and may not be given an index that depends on the argument."""
 
 SUMS = frozenset(["add", "sub", "add_any"])
 
 ENTRYWISE = frozenset(
-    "abs acos acosh add add_any and asin asinh atan atan2 atanh ceil clamp cos cosh digamma div eq erf erf_inv erfc exp "
-    "exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not or "
-    "pow rem round rsqrt select_n sign sin sinh sqrt square sub tan tanh xor".split()
+    "abs acos acosh add add_any and asin asinh atan atan2 atanh ceil clamp cos cosh digamma div eq erf erf_inv erfc "
+    "exp exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not "
+    "or pow rem round rsqrt select_n sign sin sinh sqrt square sub tan tanh xor".split()
 )
 """Functions of single entries."""
 
@@ -59,7 +62,7 @@ def _propagate(jaxpr: Any, inputs: list[_Kind | None]) -> list[_Kind | None]:
 
     for equation in jaxpr.eqns:
         operands = [kind(v) for v in equation.invars]
-        body = next((equation.params[key] for key in CALLS if key in equation.params), None)
+        body = equation.params.get(CALLS.get(equation.primitive.name, ""))
         body = getattr(body, "jaxpr", body)
         if body is not None and len(body.invars) == len(operands):
             results = _propagate(body, operands)
