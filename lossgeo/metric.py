@@ -242,10 +242,17 @@ def _stack(distribution: Distribution, target: Any) -> jax.Array:
     batch, inner = _batch(distribution, target), len(distribution.batch_shape)
     dtype = jnp.result_type(float, *(value for _, value in _parts(distribution)))
     columns = []
-    for _, value in _parts(distribution):
+    for name, value in _parts(distribution):
         event = value.shape[inner:]
+        if len(value.shape[:inner]) > len(batch) or not _fits(value.shape[:inner], batch):
+            raise NotImplementedError(f"{name!r} of {type(distribution).__name__} is shared by the observations.")
         columns.append(jnp.broadcast_to(value, (*batch, *event)).reshape(math.prod(batch), math.prod(event)))
     return jnp.concatenate([c.astype(dtype) for c in columns], axis=1)
+
+
+def _fits(shape: tuple[int, ...], batch: tuple[int, ...]) -> bool:
+    """Whether an array of this shape spreads over the observations."""
+    return all(m in (1, n) for m, n in zip(reversed(shape), reversed(batch), strict=False))
 
 
 def _rebuild(distribution: Distribution, eta: jax.Array, target: Any) -> Distribution:

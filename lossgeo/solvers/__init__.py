@@ -1,13 +1,5 @@
 """Solvers: function in, minimiser and certificate out. Nothing here knows statistics.
 
-``Newton``             up to a few hundred parameters: quadratic convergence, dense Hessian; kinks by their faces
-``LBFGS``              smooth, many parameters; polished by ``NewtonCG``
-``ProximalGradient``   kinked; polished on the face it found by ``Newton`` or, with many parameters, ``NewtonCG``
-``WorkingSet``         kinked with many coefficients on one linear predictor: few columns at a time; driven by the host
-``NewtonCG``           the matrix-free form of ``Newton``
-``GradientTransform``  any optax transformation (an ``optax.GradientTransformation`` given as a solver becomes one)
-=====================  ============================================================================================
-=======
 ======================  ============================================================================================
 ``Newton``              up to a few hundred parameters: quadratic convergence, dense Hessian; kinks by their faces
 ``LevenbergMarquardt``  a model that is nonlinear, with a metric; polished by ``Newton`` in white coordinates
