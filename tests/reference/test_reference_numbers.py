@@ -82,7 +82,8 @@ def test_nist_linear_regressions_by_maximum_likelihood(name):
     assert lre(fit.params["coef"], problem["certified"]["coef"]) >= DIGITS[name]
     assert lre(fit.params["sigma"], [exact["sigma_mle"]]) >= min(8.0, DIGITS[name])
     assert lre(fit.standard_errors()["coef"], exact["se_with_mle_sigma"]) >= 6.0
-    assert lre(-float(fit.value), [exact["loglik_gaussian_mle"]]) >= 10.0
+    # The terms of Filip's polynomial cancel to 1e-8 of themselves, so that each residual holds eight digits.
+    assert lre(-float(fit.value), [exact["loglik_gaussian_mle"]]) >= (8.0 if name == "Filip" else 10.0)
 
 
 @pytest.mark.parametrize("name", ["Wampler1", "Wampler2"])
