@@ -22,12 +22,18 @@ from lossgeo.losses.logit_margin import Logistic as Logistic
 from lossgeo.losses.margin import DerivedLoss as DerivedLoss
 from lossgeo.losses.margin import MarginLoss as MarginLoss
 from lossgeo.losses.margin import derive as derive
+from lossgeo.losses.multiclass import focal_loss as focal_loss
+from lossgeo.losses.multiclass import label_smoothing_loss as label_smoothing_loss
+from lossgeo.losses.multiclass import multiclass_hinge_loss as multiclass_hinge_loss
+from lossgeo.losses.multiclass import sparsemax_loss as sparsemax_loss
 from lossgeo.losses.other_margin import Ramp as Ramp
 from lossgeo.losses.other_margin import Savage as Savage
 from lossgeo.losses.other_margin import Tangent as Tangent
 from lossgeo.losses.other_margin import ZeroOne as ZeroOne
 from lossgeo.losses.verification import Certificate as Certificate
 from lossgeo.losses.verification import verify as verify
+from lossgeo.numerics import softmax_cross_entropy as softmax_cross_entropy
+from lossgeo.numerics import softmax_cross_entropy_with_probs as softmax_cross_entropy_with_probs
 
 zero_one = ZeroOne()
 square = Square()
