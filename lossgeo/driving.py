@@ -16,7 +16,7 @@ from lossgeo.solvers import RUNNING, ProximalGradient, Status, WorkingSet
 from lossgeo.solving import Solution, advance, begin, finish
 from lossgeo.validation import Checks, check_values, raise_for
 from lossgeo.working_sets import (
-    TooDense,
+    HandOver,
     WorkingState,
     conclude_working_set,
     start_working_set,
@@ -65,7 +65,7 @@ def drive(
     if isinstance(plan.solver, WorkingSet):
         try:
             return posed, _drive_working_set(posed, state, plan, tol, max_steps, callback, callback_every, progress)
-        except TooDense:
+        except HandOver:
             started = _start(posed, tol, ProximalGradient())
             state, plan = started.state, started.plan
     budget = plan.solver.max_steps if max_steps is None else max_steps

@@ -21,11 +21,19 @@ from lossgeo.solving import Solution, conclude
 from lossgeo.sparsity import SparseRows, sparse_rows
 from lossgeo.verdict import verdict
 
-__all__ = ["TooDense", "WorkingState", "conclude_working_set", "start_working_set", "step_working_set"]
+__all__ = ["HandOver", "WorkingState", "conclude_working_set", "start_working_set", "step_working_set"]
 
 
-class TooDense(Exception):
-    """The solution uses more columns than a working set can hold."""
+PATIENCE = 6
+"""Rounds without one whole Newton step on the joint model after which another solver takes over."""
+
+
+GROW = 128
+"""Violating columns that a round may always add; with more in use, as many again."""
+
+
+class HandOver(Exception):
+    """Working sets do not get on: too many columns are in use, or the objective is far from convex (unbounded)."""
 
 
 @pytree
@@ -82,13 +90,15 @@ def step_working_set(posed: Posed, state: WorkingState, tol: float, solver: Work
     """One round: choose columns, solve on them, look at all columns again; driven by the host.
 
     Raises:
-        TooDense: more columns are in use than the largest working set holds.
+        HandOver: more columns are in use than the largest working set holds, or ``PATIENCE`` has run out.
     """
+    if int(state.num_steps) >= PATIENCE and np.isinf(float(state.edm)):
+        raise HandOver
     setup, before = state.setup, np.asarray(state.score)
     in_use = _in_use(state)
-    columns = choose_columns(in_use, before, grow=max(int(in_use.sum()), BUCKETS[1]))
+    columns = choose_columns(in_use, before, grow=max(int(in_use.sum()), GROW))
     if len(columns) > BUCKETS[-1]:
-        raise TooDense
+        raise HandOver
     inner = max(tol, 0.05 * float(state.gain))
     if int(state.num_steps) == 0 and float(state.gain) > 0:  # there is nothing yet to be exact about
         inner = max(tol, 1e-4 * abs(float(state.value)))

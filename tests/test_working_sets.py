@@ -12,7 +12,7 @@ from jax.scipy.stats import norm
 
 import lossgeo as lg
 from lossgeo import distributions as dist
-from lossgeo import models, solvers, supports
+from lossgeo import models, solvers, supports, working_sets
 from lossgeo.solvers.coordinate_descent import minimize_kinked_quadratic
 from lossgeo.solvers.working_set import BUCKETS, bucket, choose_columns
 
@@ -255,3 +255,12 @@ def test_what_working_sets_cannot_do_is_said():
     kinked = lg.map_objective(LIKELIHOODS["gaussian"], {"coef": dist.Laplace(0.0, 1.0), "intercept": dist.Flat()})
     with pytest.raises(ValueError, match=r"driven from the host .* call lg.fit"):
         lg.solve(kinked, init, x, y, solver=solvers.WorkingSet())
+
+
+def test_another_solver_takes_over_where_rounds_do_not_get_on(monkeypatch):
+    x, y, _ = wide_data()
+    objective = lg.map_objective(LIKELIHOODS["gaussian"], {"coef": dist.Laplace(0.0, 0.2), "intercept": dist.Flat()})
+    init = {"coef": jnp.zeros(D), "intercept": jnp.asarray(0.0)}
+    monkeypatch.setattr(working_sets, "BUCKETS", (2,))
+    fit = lg.fit(objective, init, x, y, throw=False, max_steps=3)
+    assert isinstance(fit.plan.solver, solvers.ProximalGradient) and fit.num_steps == 3
