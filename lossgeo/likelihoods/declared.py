@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from lossgeo._pytree import as_function, pytree, static
 from lossgeo.distributions import is_distribution
 from lossgeo.distributions.foreign import event_ndim_of, support_of
-from lossgeo.supports import Support
+from lossgeo.losses import MarginLoss
+from lossgeo.supports import Support, boolean
 
 __all__ = ["FunctionLikelihood", "Likelihood", "ModelLikelihood", "likelihood", "pseudo_likelihood"]
 
@@ -187,7 +188,25 @@ def likelihood(model: Callable[..., Any]) -> ModelLikelihood:
     return ModelLikelihood(as_function(model))
 
 
-def pseudo_likelihood(fn: Callable[..., Any]) -> FunctionLikelihood:
+@pytree
+class LossOfModel:
+    """Minus a loss of the prediction of a model, per observation; see :func:`pseudo_likelihood`."""
+
+    loss: Any
+    model: Any
+
+    def __call__(self, params: Any, *data: Any) -> jax.Array:
+        """Terms of shape ``(n,)``."""
+        inputs, target = _split(data)
+        pointwise = self.loss.pointwise if isinstance(self.loss, MarginLoss) else self.loss
+        return -pointwise(self.model(params, *inputs), target)
+
+    def target_support(self) -> Support | None:
+        """Labels 0 and 1 for a margin loss; unknown for another."""
+        return boolean if isinstance(self.loss, MarginLoss) else None
+
+
+def pseudo_likelihood(fn: Callable[..., Any], model: Callable[..., Any] | None = None) -> FunctionLikelihood:
     """Minus a loss that is *not* a normalised log-density: hinge, exponential, robust, composite.
 
     It can be fitted and has sandwich standard errors. What needs a density (Fisher standard errors, information
@@ -195,8 +214,23 @@ def pseudo_likelihood(fn: Callable[..., Any]) -> FunctionLikelihood:
 
     Args:
         fn: ``(params, *data) -> (n,)``, minus the loss of each observation, so that larger is better; or a
-            quasi-likelihood of ``lossgeo.models``.
+            quasi-likelihood of ``lossgeo.models``. With ``model``: a *loss*, smaller is better, that is a margin loss
+            of ``lossgeo.losses`` (labels 0 and 1) or a function ``(prediction, target) -> (n,)``.
+        model: ``(params, *inputs) -> prediction`` of shape ``(n,)``, the score of a margin loss.
+
+    Raises:
+        TypeError: a margin loss without a model.
+
+    Example:
+        >>> pseudo_likelihood(losses.squared_hinge, lambda params, x: x @ params["coef"])
     """
+    if model is not None:
+        return FunctionLikelihood(LossOfModel(as_function(fn), as_function(model)), is_density=False)
+    if isinstance(fn, MarginLoss):
+        raise TypeError(
+            f"pseudo_likelihood got the margin loss {type(fn).__name__} without a model: a margin needs scores. Write "
+            "lg.pseudo_likelihood(loss, lambda params, x: x @ params['coef'])."
+        )
     return FunctionLikelihood(as_function(fn), is_density=False)
 
 
