@@ -30,6 +30,10 @@ from lossgeo.losses.other_margin import Ramp as Ramp
 from lossgeo.losses.other_margin import Savage as Savage
 from lossgeo.losses.other_margin import Tangent as Tangent
 from lossgeo.losses.other_margin import ZeroOne as ZeroOne
+from lossgeo.losses.scoring import ScoringRule as ScoringRule
+from lossgeo.losses.scoring import brier_score as brier_score
+from lossgeo.losses.scoring import log_score as log_score
+from lossgeo.losses.scoring import spherical_score as spherical_score
 from lossgeo.losses.verification import Certificate as Certificate
 from lossgeo.losses.verification import verify as verify
 from lossgeo.numerics import softmax_cross_entropy as softmax_cross_entropy
