@@ -104,7 +104,7 @@ class RowStructure:
 
     def _run(self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], key: Key, product: Any) -> list[Any]:
         values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *inputs], strict=True))
-        for index, equation in enumerate(jaxpr.eqns):
+        for index, equation in _live(jaxpr):
             here = (*key, index)
             operands = [v.val if isinstance(v, Literal) else values[v] for v in equation.invars]
             if here in self._products:
@@ -205,7 +205,7 @@ class _Candidates:
         """Origin of each output: an untouched leaf, data (an untouched input or computed), or mixed with parameters."""
         origin: dict[Any, Any] = dict.fromkeys(jaxpr.constvars, ("data", None))
         origin.update(zip(jaxpr.invars, inputs, strict=True))
-        for index, equation in enumerate(jaxpr.eqns):
+        for index, equation in _live(jaxpr):
             here = (*key, index)
             operands = [("data", None) if isinstance(v, Literal) else origin[v] for v in equation.invars]
             inner = _inner(equation, CALLS)
@@ -244,7 +244,7 @@ class _Candidates:
 def _align(jaxpr: Any, inputs: Sequence[Axis], key: Key, products: dict[Key, _Product]) -> list[Axis]:
     """Aligned axis of each output."""
     axes: dict[Any, Axis] = dict.fromkeys(jaxpr.constvars) | dict(zip(jaxpr.invars, inputs, strict=True))
-    for index, equation in enumerate(jaxpr.eqns):
+    for index, equation in _live(jaxpr):
         here = (*key, index)
         operands = [None if isinstance(v, Literal) else axes[v] for v in equation.invars]
         inner = _inner(equation, CALLS | DERIVATIVE_RULES)
@@ -258,6 +258,17 @@ def _align(jaxpr: Any, inputs: Sequence[Axis], key: Key, products: dict[Key, _Pr
             results = aligned_axes(equation, operands)
         axes.update(zip(equation.outvars, results, strict=True))
     return [None if isinstance(v, Literal) else axes[v] for v in jaxpr.outvars]
+
+
+def _live(jaxpr: Any) -> list[tuple[int, Any]]:
+    """Equations on which an output depends, each with its position."""
+    needed = {v for v in jaxpr.outvars if not isinstance(v, Literal)}
+    live = []
+    for index, equation in reversed(list(enumerate(jaxpr.eqns))):
+        if needed.intersection(equation.outvars):
+            needed.update(v for v in equation.invars if not isinstance(v, Literal))
+            live.append((index, equation))
+    return live[::-1]
 
 
 def _is_identity(equation: Any) -> bool:

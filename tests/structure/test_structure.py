@@ -101,6 +101,11 @@ FOUND = {
         COEF | {"u": jnp.arange(4.0)},
         COUNT,
     ),
+    "something unused": (
+        squares(lambda p, x: (x @ p["coef"], jnp.sum(jnp.square(p["coef"])))[0]),
+        COEF,
+        COUNT,
+    ),
     "cumulative link": (
         lg.likelihood(lambda p, x: dist.OrderedLogistic(x @ p["coef"], p["cuts"])),
         COEF | {"cuts": jnp.array([-1.0, 1.0])},
