@@ -42,6 +42,7 @@ family                   observation                                    prior
 ``HalfCauchy``                                                          standard deviations, very heavy tail
 ``MultivariateNormal``   vectors with correlated errors                 correlated effects
 ``LKJCholesky``                                                         correlation matrices
+``Wishart``              sums of squares of normal vectors               precision matrices (conjugate)
 ``Dirichlet``            probabilities                                  class probabilities (conjugate)
 ``Multinomial``          counts of K classes
 ``DirichletMultinomial`` counts of K classes, more varied
@@ -113,4 +114,5 @@ from lossgeo.distributions.truncated import Truncated as Truncated
 from lossgeo.distributions.uniform import Uniform as Uniform
 from lossgeo.distributions.von_mises import VonMises as VonMises
 from lossgeo.distributions.weibull import Weibull as Weibull
+from lossgeo.distributions.wishart import Wishart as Wishart
 from lossgeo.distributions.zero_inflated import ZeroInflated as ZeroInflated
