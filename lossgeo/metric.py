@@ -6,7 +6,8 @@ A model returns a distribution, which knows its Fisher information :math:`F_i` i
 .. math:: G(u) = \sum_i w_i\, J_i^\top F_i J_i,
 
 positive semi-definite everywhere. For a generalised linear model it is the matrix of iteratively reweighted least
-squares, for normal residuals that of Gauss and Newton, for a network the generalised Gauss-Newton matrix.
+squares, for normal residuals that of Gauss and Newton, for a network the generalised Gauss-Newton matrix
+(:func:`lossgeo.likelihoods.fisher_information` is the matrix itself, in the parameters).
 
 :func:`fisher_root` keeps it as a product :math:`G = A^\top A` with :math:`A^\top r = -\nabla\log p(y\mid u)`: a
 scoring step is a linear least-squares problem in :math:`A` and :math:`r`, whose condition number is not squared.
@@ -26,35 +27,13 @@ from lossgeo.posing import Posed
 from lossgeo.solvers import Problem, Root
 from lossgeo.structure import is_generalized_linear
 
-__all__ = ["fisher_bend", "fisher_metric", "fisher_root", "has_flat_prior", "is_curved", "root_size", "with_metric"]
+__all__ = ["fisher_bend", "fisher_root", "has_flat_prior", "is_curved", "root_size", "with_metric"]
 
 LARGEST_ROOT = 2**24
 """Entries of the root of a metric that may be held at once."""
 
 COUNTS = ("total_count",)
 """Hyper-parameters that are counts: known, and without rows in a Fisher information."""
-
-
-def fisher_metric(u: Any, posed: Posed) -> jax.Array:
-    r"""Expected information of the data about the unconstrained coordinates, without the prior.
-
-    .. math:: G(u) = \sum_i w_i\, J_i^\top F_i J_i
-
-    Args:
-        u: unconstrained coordinates, a list of arrays as from ``posed.to_unconstrained``.
-        posed: objective with data; its likelihood must be a model whose distribution has a Fisher information.
-
-    Returns:
-        Shape ``(p, p)`` in the order of ``jax.flatten_util.ravel_pytree(u)``, in nats; positive semi-definite.
-
-    Raises:
-        NotImplementedError: the distribution has no closed-form Fisher information.
-        TypeError: the likelihood is a bare function, of which no distribution is known.
-
-    Reference: Amari (1998), Neural Computation 10, 251; Nelder and Wedderburn (1972) for the linear case.
-    """
-    rows, _ = _likelihood_root(u, posed)
-    return rows.T @ rows
 
 
 def fisher_root(u: Any, posed: Posed) -> Root:
