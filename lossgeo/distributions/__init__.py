@@ -42,7 +42,7 @@ family                   observation                                    prior
 ``HalfCauchy``                                                          standard deviations, very heavy tail
 ``MultivariateNormal``   vectors with correlated errors                 correlated effects
 ``LKJCholesky``                                                         correlation matrices
-``Wishart``              sums of squares of normal vectors               precision matrices (conjugate)
+``Wishart``              sums of squares of normal vectors              precision matrices (conjugate)
 ``Dirichlet``            probabilities                                  class probabilities (conjugate)
 ``Multinomial``          counts of K classes
 ``DirichletMultinomial`` counts of K classes, more varied
@@ -51,6 +51,7 @@ family                   observation                                    prior
 ``ZeroInflated``         counts with more zeros
 ``Hurdle``               zeros, and positive values
 ``Mixture``              from one of K unknown sources                  spike and slab; several modes
+``Transformed``          a smooth function of a known variable          logit-normal, logistic normal, …
 ``Independent``          vectors of independent entries
 ``Flat``                                                                no prior (maximum likelihood), constraints
 ``Fixed``                                                               a parameter that is held
@@ -110,6 +111,7 @@ from lossgeo.distributions.ordered import OrderedProbit as OrderedProbit
 from lossgeo.distributions.pareto import Pareto as Pareto
 from lossgeo.distributions.poisson import Poisson as Poisson
 from lossgeo.distributions.student_t import StudentT as StudentT
+from lossgeo.distributions.transformed import Transformed as Transformed
 from lossgeo.distributions.truncated import Truncated as Truncated
 from lossgeo.distributions.uniform import Uniform as Uniform
 from lossgeo.distributions.von_mises import VonMises as VonMises
