@@ -304,3 +304,32 @@ def test_poisson_entropy_is_the_sum_and_its_series():
     np.testing.assert_allclose(dist.Poisson(rate.astype(np.float32)).entropy(), exact, rtol=2e-5)
     slope = jax.grad(lambda r: dist.Poisson(log_rate=jnp.log(r)).entropy())
     np.testing.assert_allclose(slope(99.999), slope(100.001), rtol=1e-4)
+
+
+def test_entropy_of_binomial_counts_from_one_trial_to_a_million_millions():
+    entropy = jax.jit(lambda n, p: dist.Binomial(n, p).entropy(), compiler_options=QUICKLY)
+    n = np.array([0.0, 1.0, 30.0, 400.0, 1200.0, 3000.0, 1e6])
+    p = np.array([0.3, 0.3, 1e-9, 0.5, 0.2, 0.97, 3e-6])
+    wanted = []
+    for trials, probability in zip(n.astype(int).tolist(), p.tolist(), strict=True):
+        # Exact binomial coefficients: scipy subtracts log-gammas of size n log n.
+        count = np.arange(min(trials, 3000) + 1)
+        log_choices = np.array(
+            [math.log(math.comb(trials, k)) for k in count[: 80 if trials > 3000 else None].tolist()]
+        )
+        count = count[: log_choices.size]
+        log_prob = log_choices + count * np.log(probability) + (trials - count) * np.log1p(-probability)
+        wanted.append(-np.sum(np.exp(log_prob) * log_prob))
+    np.testing.assert_allclose(entropy(n, p), wanted, rtol=1e-12, atol=1e-14)
+    single = entropy(n.astype(np.float32), p.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, wanted, rtol=1e-5, atol=5e-7)  # some ulp of 1
+    normal = 0.5 * np.log(2 * np.pi * np.e * 1e12 * 0.3 * 0.7)  # the next term is of size 1 / n
+    np.testing.assert_allclose(entropy(np.array([1e12]), np.array([0.3]))[0], normal, rtol=1e-12)
+    slope = jax.jit(jax.grad(lambda p, n: dist.Binomial(n, p).entropy()), compiler_options=QUICKLY)
+    np.testing.assert_allclose(slope(0.3, 1.0), np.log(0.7 / 0.3), rtol=1e-12)
+    np.testing.assert_allclose(slope(0.3, 1e9), 0.5 * (1 / 0.3 - 1 / 0.7), rtol=1e-8)
+    assert (slope(0.0, 3.0), slope(1.0, 3.0)) == (np.inf, -np.inf)
+    np.testing.assert_array_equal(entropy(np.array([5.0, 5.0, 5.0]), np.array([0.0, 1.0, np.nan])), [0, 0, np.nan])
+    twice = dist.Binomial(np.array([3.0, 4.0]), logits=np.log(0.3 / 0.7)).entropy()
+    np.testing.assert_allclose(twice, [scipy.stats.binom(k, 0.3).entropy() for k in (3, 4)], rtol=1e-12)
