@@ -1,6 +1,8 @@
 """Double precision and no silent broadcasting for the whole suite; float32 is asked for by the tests that mean it."""
 
+import gc
 import os
+import pathlib
 
 # The older code generator of XLA's CPU compiler compiles twice as fast; most of the time of the suite is compilation.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
@@ -10,6 +12,20 @@ import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+MAPPED_REGIONS = 25_000
+"""Linux gives a process some 65,000 mapped regions by default; each compiled program takes several."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Drop compiled programs between modules before the process runs out of room for them."""
+    yield
+    regions = pathlib.Path("/proc/self/maps")
+    if regions.exists() and regions.read_bytes().count(b"\n") > MAPPED_REGIONS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
