@@ -140,6 +140,7 @@ def test_numbers_are_short(value, text):
     assert format_value(value) == text
 
 
+@pytest.mark.slow
 def test_the_command_line_writes_the_gallery(tmp_path):
     command = [sys.executable, "-m", "experiments", "e2", "--fast", "--out", str(tmp_path / "new" / "gallery")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

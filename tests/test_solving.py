@@ -198,6 +198,7 @@ def test_second_derivatives():
     np.testing.assert_allclose(second, (first(0.8 + 1e-5) - first(0.8 - 1e-5)) / 2e-5, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_under_vmap_are_the_loop_of_gradients():
     gradient = jax.grad(lambda scale: by_ridge(scale, X, LABELS, WEIGHTS))
     scales = jnp.asarray([0.3, 3.0])

@@ -19,7 +19,13 @@ ROOTS = {
 ICDF = jax.jit(lambda d, q: d.icdf(q), compiler_options=QUICKLY)
 
 
-@pytest.mark.parametrize(("family", "twin"), ROOTS.values(), ids=list(ROOTS))
+@pytest.mark.parametrize(
+    ("family", "twin"),
+    [
+        pytest.param(*ROOTS[name], id=name, marks=[pytest.mark.slow] if name in ("student_t", "beta") else [])
+        for name in ROOTS
+    ],
+)
 def test_quantiles_invert_the_tails(family, twin):
     """By the round trip through the logarithm of the smaller tail, from 1e-30 on, in units of that logarithm."""
     y = ICDF(family, LEVELS)
