@@ -4,7 +4,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+NUMBERS = (jax.Array, np.ndarray, np.generic, float, int)
 BITS = {4: jnp.int32, 8: jnp.int64}
 
 
@@ -60,6 +62,61 @@ def bisected_quantile(distribution: Any, log_below: jax.Array, log_above: jax.Ar
         usable, slope, 1
     )
     return y - jnp.where(usable, shift - jax.lax.stop_gradient(shift), 0)
+
+
+def count_quantile(
+    distribution: Any, log_below: jax.Array, log_above: jax.Array, low: jax.Array, high: jax.Array | None
+) -> jax.Array:
+    r"""The smallest integer ``y`` from ``low`` to ``high`` with :math:`P(Y \le y) \ge q`; both logarithms tell ``q``.
+
+    Args:
+        distribution: on the integers, with ``log_cdf`` and ``log_survival``.
+        log_below: :math:`\log q`, of the shape that is wanted.
+        log_above: :math:`\log(1 - q)`, of the same shape.
+        low: the least integer, finite, broadcastable to that shape.
+        high: the largest one; ``None`` for none.
+
+    Returns:
+        Integers as floats, ``high`` (or ``inf``) where no smaller one will do; NaN where a level or a tail is.
+        Piecewise constant: the derivative is 0.
+
+    Numerics:
+        The smaller tail is compared. Steps away from ``low`` double until the level is reached, then the bracket is
+        halved: twice the logarithm of ``y - low`` evaluations of the tails.
+    """
+    distribution = jax.tree.map(lambda v: jax.lax.stop_gradient(v) if isinstance(v, NUMBERS) else v, distribution)
+    log_below, log_above = jax.lax.stop_gradient((log_below, log_above))
+    dtype, lower = log_below.dtype, log_below < log_above
+    low = jnp.broadcast_to(jax.lax.stop_gradient(low).astype(dtype), log_below.shape)
+    last = jnp.inf if high is None else jax.lax.stop_gradient(high).astype(dtype)
+    last = jnp.broadcast_to(jnp.asarray(last, dtype), log_below.shape)
+
+    def tail(y: jax.Array) -> jax.Array:
+        return jnp.where(lower, distribution.log_cdf(y), distribution.log_survival(y))
+
+    def reached(y: jax.Array) -> jax.Array:
+        found = tail(y)
+        return jnp.where(lower, ~(found < log_below), ~(found > log_above)) | (y >= last)  # NaN counts as found
+
+    def double(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        below, top, done = state
+        following = jnp.where(done, top, jnp.minimum(low + 2 * (top - low) + 1, last))
+        return jnp.where(done, below, top), following, done | reached(following)
+
+    def halve(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        below, top = state
+        middle = jnp.floor(below + 0.5 * (top - below))
+        done = (middle > below) & reached(middle)
+        return jnp.where(done, below, middle), jnp.where(done, middle, top)
+
+    certain = log_above == -jnp.inf  # level 1: nothing may be left above
+    start = low - 1, low, certain | reached(low)
+    below, top, _ = jax.lax.while_loop(lambda s: ~jnp.all(s[2]), double, start)
+    # Integers beyond the precision have no neighbours; an infinite end has no middle.
+    apart = lambda s: jnp.any((s[1] - s[0] > 1) & (s[1] < jnp.inf) & (s[0] + 0.5 * (s[1] - s[0]) > s[0]))  # noqa: E731
+    value = jax.lax.while_loop(apart, halve, (below, top))[1]
+    undefined = jnp.isnan(log_below) | jnp.isnan(log_above) | jnp.isnan(tail(value))
+    return jnp.where(undefined, jnp.nan, jnp.where(certain, last, value))
 
 
 def _order(y: jax.Array | float, integer: jnp.dtype, dtype: jnp.dtype | None = None) -> jax.Array:

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.bisection import bisected_quantile
+from lossgeo.distributions.bisection import bisected_quantile, count_quantile
 from lossgeo.distributions.composition import (
     batch_shape_of,
     both_tails,
@@ -148,10 +148,22 @@ class Truncated(Distribution):
     def _quantile(self, log_below: jax.Array, log_above: jax.Array) -> jax.Array:
         shape = jnp.broadcast_shapes(log_below.shape, self.batch_shape)
         below, above = jnp.broadcast_to(log_below, shape), jnp.broadcast_to(log_above, shape)
-        y = bisected_quantile(self, below, above, discrete=is_discrete(self.base))
         low, high = self._ends()
+        if is_discrete(self.base) and low is not None:
+            return self._count(below, above, low, high)
+        y = bisected_quantile(self, below, above, discrete=is_discrete(self.base))
         y, low, high = promote(y, -jnp.inf if low is None else low, jnp.inf if high is None else high)
         return jnp.clip(y, low, high)
+
+    def _count(self, log_below: jax.Array, log_above: jax.Array, low: jax.Array, high: jax.Array | None) -> jax.Array:
+        """Quantile of a count, as one of the base: the mass before and behind the interval is added to the levels."""
+        log_below, log_above, log_mass = promote(log_below, log_above, self._log_mass())
+        log_below, log_above = log_below + log_mass, log_above + log_mass
+        before, behind = self.base.log_cdf(low - 1), -jnp.inf if high is None else self.base.log_survival(high)
+        log_below, log_above, before, behind, low = promote(log_below, log_above, before, behind, low)
+        log_below, log_above = jnp.logaddexp(log_below, before), jnp.logaddexp(log_above, behind)
+        y = count_quantile(self.base, log_below, log_above, low, None if high is None else promote(log_below, high)[1])
+        return jnp.where(jnp.isfinite(log_mass), y, jnp.nan)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`; the quantile of a uniform draw, right however far out the interval is."""

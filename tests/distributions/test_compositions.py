@@ -7,6 +7,8 @@ import pytest
 import scipy.special
 import scipy.stats as st
 from distribution_cases import CASES
+from evaluation import QUICKLY
+from scipy.special import logsumexp
 
 from lossgeo import distributions as dist
 from lossgeo import numerics, supports
@@ -161,6 +163,38 @@ def test_zero_truncated_poisson():
     with pytest.raises(NotImplementedError, match="moments of a discrete base"):
         positive.mean  # noqa: B018
     np.testing.assert_array_equal(positive.icdf(np.array([0.1, 0.99])), [1.0, 3.0])
+
+
+def test_quantiles_and_draws_of_truncated_counts():
+    """Against a table of the counts inside, also where the interval has a probability of 1e-300; 8 to 2 is empty."""
+    rates = np.array([3.7, 800.0, 0.05, 30.0, 20.0, 3.7])
+    low, high = np.array([2, 700, 3, 50.5, 400, 8]), np.array([8, 900, 40, 70.5, 450, 2.0])
+
+    def icdf(rates, q):
+        found = dist.Truncated(dist.Poisson(rates), low, high).icdf(q)
+        return jnp.sum(found), found
+
+    levels = np.array([0.0, 1e-12, 0.05, 0.31, 0.5, 0.77, 0.999, 1 - 1e-9, 1.0, np.nan, -0.1])
+    at = jax.jit(jax.grad(icdf, has_aux=True), compiler_options=QUICKLY)
+    slope, found = at(rates, np.repeat(levels[:, None], rates.size, axis=1))
+    np.testing.assert_array_equal(slope, 0.0)
+    sample = jax.jit(
+        lambda rates: dist.Truncated(dist.Poisson(rates), low, high).sample(jax.random.key(0), (10_000,)),
+        compiler_options=QUICKLY,
+    )
+    draws = np.asarray(sample(rates))
+    assert np.issubdtype(draws.dtype, np.integer)
+    for k in range(rates.size - 1):
+        counts = np.arange(np.ceil(low[k]), np.floor(high[k]) + 1)
+        log_mass = st.poisson(rates[k]).logpmf(counts)
+        share = np.exp(log_mass - logsumexp(log_mass))
+        below, above = np.cumsum(share), np.append(np.cumsum(share[::-1])[::-1][1:], 0.0)  # P(Y > y)
+        wanted = [counts[np.argmax((below >= q) if q < 0.5 else (above <= 1 - q))] for q in levels[:-2]]
+        np.testing.assert_array_equal(found[:-2, k], wanted)
+        seen = np.array([np.mean(draws[:, k] == count) for count in counts])
+        np.testing.assert_allclose(seen.sum(), 1.0, rtol=1e-12)
+        assert np.all(np.abs(seen - share) <= 5 * np.sqrt(share / 10_000) + 1e-3 * (share < 1e-3))
+    assert np.all(np.isnan(found[-2:])) and np.all(np.isnan(found[:, -1]))
 
 
 def test_bases_that_make_no_sense_are_refused():
