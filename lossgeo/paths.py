@@ -14,6 +14,7 @@ import numpy as np
 from lossgeo._pytree import path_name, pytree
 from lossgeo.fitting import Fit, fit
 from lossgeo.objective import Objective
+from lossgeo.solvers import Status
 from lossgeo.solving import Solution
 from lossgeo.validation import prepare
 
@@ -45,10 +46,23 @@ class Path:
     @property
     def converged(self) -> jax.Array:
         """Which entries have a certificate below the tolerance, shape ``(g,)``."""
-        return self.status == 0
+        return self.status == Status.CONVERGED
 
     def __len__(self) -> int:
         return self.grid.shape[0]
+
+    def __repr__(self) -> str:
+        """A line for each entry: the grid value, the objective, the certificate, the status, the exact zeros."""
+        leaves = [np.asarray(leaf).reshape(len(self), -1) for leaf in jax.tree.leaves(self.params)]
+        zeros = sum(np.sum(leaf == 0.0, axis=1) for leaf in leaves)
+        size = sum(leaf.shape[1] for leaf in leaves)
+        values = [f"{v:.6g}" if np.ndim(v) == 0 else "..." for v in np.asarray(self.grid)]
+        rows = [
+            f"{value:>12}  {self.value[i]:>14.8g}  {self.edm[i]:>9.1e}  {f'{zeros[i]} of {size}':>12}  "
+            f"{Status(int(self.status[i])).name}"
+            for i, value in enumerate(values)
+        ]
+        return "\n".join([f"{'grid':>12}  {'objective':>14}  {'EDM':>9}  {'exact zeros':>12}  status", *rows])
 
 
 @pytree

@@ -36,6 +36,7 @@ def test_a_path_is_the_fits_one_by_one(objective, data):
     # Strong to weak: coefficients enter.
     used = np.sum(np.asarray(along.params["coef"]) != 0, axis=1)
     assert used[0] == 0 and used[-1] > 4 and np.all(np.diff(used) >= 0)
+    assert str(along).count("CONVERGED") == len(GRID) and f"{D} of {D + 1}" in str(along)
     for k in (1, 4):
         prior = {"coef": dist.Laplace(0.0, float(GRID[k])), "intercept": dist.Flat()}
         alone = lg.fit(lg.map_objective(LOGISTIC, prior), INIT, *data)

@@ -76,6 +76,26 @@ class FitGeometry(NamedTuple):
     mean: jax.Array | None
     deviance: Deviance | None
 
+    def __repr__(self) -> str:
+        """A card: sizes, degrees of freedom, the largest leverage, the analysis of deviance."""
+        n, worst = self.leverage.shape[0], int(jnp.argmax(self.leverage))
+        lines = [
+            f"observations                  {n}",
+            f"parameters                    {self.fisher.shape[0]}",
+            f"effective degrees of freedom  {self.effective_degrees_of_freedom:.6g}",
+            f"largest leverage              {self.leverage[worst]:.6g}, of observation {worst}",
+        ]
+        if self.deviance is not None:
+            d = self.deviance
+            link = "canonical link" if d.is_canonical else "not canonical"
+            lines += [
+                f"null deviance                 {d.null:.8g}",
+                f"residual deviance             {d.residual:.8g}",
+                f"explained                     {d.explained:.8g} (R^2 {d.r_squared:.6g})",
+                f"Pythagorean gap               {d.gap:.2g} ({link})",
+            ]
+        return "\n".join(lines)
+
     def hat_matrix(self) -> jax.Array:
         """H, shape ``(n · k, n · k)``; formed only when asked for."""
         flat = self.basis.reshape((-1, self.basis.shape[-1]))

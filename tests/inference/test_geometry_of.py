@@ -63,6 +63,7 @@ def test_glm_against_statsmodels_and_pythagoras(name):
     np.testing.assert_allclose(deviance.null * dispersion, theirs.null_deviance, rtol=1e-9)
     np.testing.assert_allclose(deviance.null, deviance.residual + deviance.explained + deviance.gap, rtol=1e-12)
     assert deviance.is_canonical is canonical
+    assert ("(canonical link)" in str(found)) is canonical and f"observations                  {len(y)}" in str(found)
     if canonical:  # exact to the rounding of the fit
         assert abs(deviance.gap) < 1e-8 * deviance.null
     else:
