@@ -225,7 +225,7 @@ def main(*, seed: int = 0, fast: bool = False, out: str | Path | None = None) ->
             filled = draw_field(ax, name, 40 if fast else 120)
         bar = fig.colorbar(filled, ax=axes, shrink=0.75, pad=0.01, ticks=[0, 0.5, 1])
         bar.set_label("largest component of the gradient")
-        axes[0].text(
+        axes[1].text(
             0.5, -0.17, "arrows: how $q$ moves under a step down the gradient", ha="center", size=9.5, in_layout=False
         )
         lower = bottom.subgridspec(1, 2)
