@@ -110,8 +110,8 @@ def ball_shapes(report: Report) -> None:
         worst[radius] = 0.0
         for kind in ("kl_from_center", "kl_to_center", "fisher_rao"):
             size = math.sqrt(2 * radius) if kind == "fisher_rao" else radius
-            edge = geo.simplex_ball(c, size, kind=kind, num=61)
-            deviation = np.max(abs(np.sum((edge - c) ** 2 / c, axis=1) / (2 * radius) - 1))
+            edge = np.asarray(geo.simplex_ball(c, size, kind=kind, num=61))
+            deviation = np.max(abs(np.sum((edge - np.asarray(c)) ** 2 / np.asarray(c), axis=1) / (2 * radius) - 1))
             worst[radius] = max(worst[radius], float(deviation))
     # The next term is cubic, so the relative deviation shrinks with the square root of the radius.
     report.check(

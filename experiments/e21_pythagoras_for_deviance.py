@@ -162,7 +162,7 @@ def analyse(report: Report, data: str, name: str, x: np.ndarray, total: np.ndarr
     with warnings.catch_warnings():  # statsmodels warns that the inverse link may leave the domain
         warnings.simplefilter("ignore")
         family = sm.families.Gamma(link.theirs()) if gamma else sm.families.Binomial(link.theirs())
-    theirs = sm.GLM(endog, design, family=family).fit(tol=1e-14, maxiter=300)
+        theirs = sm.GLM(endog, design, family=family).fit(tol=1e-14, maxiter=300)
     init = {"coef": jnp.asarray(theirs.params[1:]) * 0.98, "intercept": float(theirs.params[0])}
     if gamma:
         init["shape"] = 50.0
