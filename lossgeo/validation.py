@@ -89,7 +89,7 @@ def prepare(
     data = tuple(_as_data(entry, functools.partial(_data_name, i, count)) for i, entry in enumerate(data))
     for index, entry in enumerate(data):
         for path, leaf in jax.tree_util.tree_flatten_with_path(entry)[0]:
-            if leaf.size == 0:
+            if leaf.shape[:1] == (0,):
                 raise ValueError(
                     f"{_data_name(index, count, path)} is empty: its shape is {leaf.shape}. At least one "
                     "observation is needed."

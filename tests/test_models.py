@@ -249,3 +249,10 @@ def test_ordinal_starts_are_in_order_even_with_an_empty_class():
 def test_faults_are_named(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make()
+
+
+def test_a_null_model_has_no_columns():
+    y = np.array([1.0, 4.0, 2.0, 3.0])
+    fit = lg.fit(lg.map_objective(lg.likelihood(models.poisson_regression())), None, np.zeros((len(y), 0)), y)
+    np.testing.assert_allclose(np.exp(fit.params["intercept"]), np.mean(y), rtol=1e-12)
+    np.testing.assert_allclose(fit.standard_errors()["intercept"], np.sum(y) ** -0.5, rtol=1e-12)
