@@ -29,6 +29,9 @@ from lossgeo.structure import is_generalized_linear
 
 __all__ = ["fisher_bend", "fisher_root", "has_flat_prior", "is_curved", "root_size", "with_metric"]
 
+MOST_HYPER_PARAMETERS = 4
+"""Hyper-parameters up to which the factor of an information is written out: it takes k^3 / 6 operations to compile."""
+
 LARGEST_ROOT = 2**24
 """Entries of the root of a metric that may be held at once."""
 
@@ -133,6 +136,11 @@ def _likelihood_root(u: Any, posed: Posed) -> tuple[jax.Array, jax.Array]:
     distribution = _distribution(u, posed)
     eta = _stack(distribution, target)
     k = eta.shape[1]
+    if k > MOST_HYPER_PARAMETERS:
+        raise NotImplementedError(
+            f"the root of the information is formed entry by entry for at most {MOST_HYPER_PARAMETERS} "
+            f"hyper-parameters, but {type(distribution).__name__} has {k}."
+        )
     information, weights = _information(distribution, posed)
     score = jax.grad(lambda eta: jnp.sum(_rebuild(distribution, eta, target).log_prob(target)))(eta)
     basis = jnp.eye(z.shape[0], dtype=z.dtype)
