@@ -5,6 +5,7 @@ Every objective in the dictionary is :math:`J(\theta) = c + a\,L(x\theta, y) + \
 objectives and bare callables alike. Whatever leaves a residual is refused, and not approximated.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from lossgeo import numerics
 from lossgeo._pytree import path_name
 from lossgeo.dictionary.card import Explanation
 from lossgeo.dictionary.conventions import conventions
+from lossgeo.objective import Objective
+from lossgeo.supports import Real
 
 __all__ = ["explain"]
 
@@ -58,7 +61,8 @@ def explain(objective: Any, params: Any, *data: Any) -> Explanation:
         objective: an :class:`lossgeo.Objective`, or any function ``(params, *data) -> ()`` to be *minimized* (a
             negative log-density of numpyro, PyMC or torch, wrapped).
         params: an array of coefficients, or a tree with a leaf of shape ``(d,)`` and optionally scalar leaves
-            (intercepts). It is the center of the probes.
+            (intercepts). It is the center of the probes. Constrained parameters of an :class:`lossgeo.Objective`, such
+            as a noise scale, are held at their values here, and the card says so.
         *data: features of shape ``(n, d)`` and a target of shape ``(n,)``.
 
     Returns:
@@ -73,8 +77,18 @@ def explain(objective: Any, params: Any, *data: Any) -> Explanation:
         shapes = [np.shape(d) for d in data]
         raise ValueError(f"explain wants features of shape (n, d) and a target of shape (n,); the data are {shapes}.")
     x, y = jnp.asarray(data[0], float), jnp.asarray(data[1], float)
-    paths, tree = jax.tree_util.tree_flatten_with_path(jax.tree.map(lambda v: jnp.asarray(v, float), params))
-    names, leaves = [path_name(path) for path, _ in paths], [leaf for _, leaf in paths]
+    params = jax.tree.map(lambda v: jnp.asarray(v, float), params)
+    paths, tree = jax.tree_util.tree_flatten_with_path(params)
+    held = _held(objective, params)
+    free = [k for k in range(len(paths)) if k not in held]
+    names, leaves = [path_name(paths[k][0]) for k in free], [paths[k][1] for k in free]
+
+    def value_at(probe: list[np.ndarray]) -> float:
+        whole = [leaf for _, leaf in paths]
+        for k, leaf in zip(free, probe, strict=True):
+            whole[k] = leaf
+        return float(objective(jax.tree.unflatten(tree, whole), *data))
+
     slopes = [k for k, leaf in enumerate(leaves) if leaf.shape == (x.shape[1],)]
     if len(slopes) != 1 or any(leaf.ndim for k, leaf in enumerate(leaves) if k not in slopes):
         raise ValueError(
@@ -82,7 +96,7 @@ def explain(objective: Any, params: Any, *data: Any) -> Explanation:
             f"parameters have shapes {[leaf.shape for leaf in leaves]}."
         )
     probes = _probes(leaves, x)
-    values = np.array([float(objective(jax.tree.unflatten(tree, probe), *data)) for probe in probes])
+    values = np.array([value_at(probe) for probe in probes])
     if not np.all(np.isfinite(values)):
         return _refusal("the objective is not finite at the probes: a parameter has a constraint", float("inf"))
     if np.ptp(values) == 0:
@@ -100,7 +114,16 @@ def explain(objective: Any, params: Any, *data: Any) -> Explanation:
             "no loss and penalty of the dictionary reproduce the values of the objective at held-out probes",
             float("inf") if best is None else best[1],
         )
-    return _card(*best, names, x, y)
+    card = _card(*best, names, x, y)
+    notes = [f"given {path_name(paths[k][0])} = {np.asarray(paths[k][1]).tolist()!r}, which is held" for k in held]
+    return dataclasses.replace(card, reasons=(*card.reasons, *notes))
+
+
+def _held(objective: Any, params: Any) -> list[int]:
+    """Leaves that live on less than the whole real line: a noise scale, cut-points."""
+    if not isinstance(objective, Objective):
+        return []
+    return [k for k, support in enumerate(objective.supports(params)) if not isinstance(support, Real)]
 
 
 def _refusal(reason: str, residual: float) -> Explanation:

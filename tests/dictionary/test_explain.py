@@ -10,6 +10,7 @@ import pytest
 
 import lossgeo as lg
 from lossgeo import distributions as dist
+from lossgeo import supports
 
 N, D = 40, 3
 RNG = np.random.default_rng(3)
@@ -146,3 +147,14 @@ def test_nearly_ridge_is_not_ridge():
         return jnp.sum(jnp.where(r < 9.0, 0.5 * r * r, 9.0 * r - 40.5)) + 0.5 * jnp.sum(params**2)
 
     assert not lg.explain(negative, jnp.zeros(D), X, Y).recognized
+
+
+def test_a_noise_scale_that_is_estimated_is_held():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(60, 3))
+    y = x @ np.array([1.0, -0.5, 0.0]) + 0.5 * rng.normal(size=60)
+    prior = {"coef": dist.Laplace(0.0, 0.2), "sigma": dist.Flat(supports.positive)}
+    objective = lg.map_objective(lg.likelihood(lambda p, x: dist.Normal(x @ p["coef"], p["sigma"])), prior)
+    card = lg.explain(objective, {"coef": jnp.zeros(3), "sigma": 0.5}, x, y)
+    assert card.recognized and card.name == "lasso" and "sigma = 0.5" in str(card)
+    assert card.scales == pytest.approx({"s2": 0.25, "b of coef": 0.2}, rel=1e-9)
