@@ -156,8 +156,8 @@ def invariance(report: Report, x: Any, y: Any, num: int) -> None:
         for c in (1000.0, 2.54, 1e-3):
             report.check(f"{name}, iterates over c, c = {c:g}, relative",
                          apart(run(to_unit(start, c), x, c * y), reference, c), 1e-12)  # fmt: skip
-        back = run({**start, "coef": start["coef"] * units}, x / units, y)
-        back = {**back, "coef": back["coef"] / units}
+        back = run({**start, "coef": start["coef"] * units}, x / units[None, :], y)
+        back = {**back, "coef": np.asarray(back["coef"]) / units}
         report.check(f"{name}, columns in units from 0.01 to 1000, iterates", apart(back, reference, 1.0), 1e-12)
     report.check("A18: Newton on 1000 times the loss, iterates", apart(
         newton(scaled_loss, num, start, x, y, 1000.0), newton(mean_nll, num, start, x, y), 1.0), 1e-12)  # fmt: skip
