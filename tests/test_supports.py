@@ -194,6 +194,7 @@ def matrices(request):
     return MATRICES[request.param]
 
 
+@pytest.mark.slow
 def test_matrix_supports_round_trip_and_have_the_log_det_of_their_jacobian(matrices):
     support, offset = matrices
     rows, columns = np.tril_indices(4, offset)

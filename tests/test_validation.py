@@ -301,6 +301,7 @@ def test_trees_of_data_keep_their_leaves():
         lg.fit(objective, jnp.asarray(1.0), {**data, "time": np.array([1.0, np.nan, 2.0])})
 
 
+@pytest.mark.slow
 def test_weights_count_rows():
     counts = RNG.integers(0, 4, size=N)
     np.testing.assert_allclose(

@@ -125,6 +125,7 @@ def test_counts_of_several_totals_and_the_edge_of_the_simplex():
     assert isinstance(dist.Dirichlet(ALPHA).support, supports.Simplex)
 
 
+@pytest.mark.slow
 def test_lkj_is_a_density_with_the_right_moments():
     """At K = 2 a density of r; at K = 3 a triple integral over the rows, and the uniform density of the volume."""
     eta = 2.5

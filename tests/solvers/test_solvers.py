@@ -212,6 +212,7 @@ def test_more_coordinates_than_any_hessian_is_formed_for(name, case):
     np.testing.assert_allclose((found - case.argmin) * scale, 0.0, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_a_wide_kinked_problem_meets_its_optimality_conditions():
     args = WIDE_KINKED.args
     reached, _, _, _, certificate = result("proximal", WIDE_KINKED)
