@@ -6,13 +6,9 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import Literal
 
-__all__ = ["is_generalized_linear"]
+from lossgeo.structure.discovery import CALLS, DERIVATIVE_RULES
 
-CALLS = {
-    "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "remat2": "jaxpr", "checkpoint": "jaxpr",
-    "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
-}  # fmt: skip
-"""Calls that are read as if written out, with the parameter that holds their body."""
+__all__ = ["is_generalized_linear"]
 
 REARRANGEMENTS = frozenset(
     "broadcast_in_dim concatenate convert_element_type copy dynamic_slice expand_dims gather neg pad reshape "
@@ -62,7 +58,7 @@ def _propagate(jaxpr: Any, inputs: list[_Kind | None]) -> list[_Kind | None]:
 
     for equation in jaxpr.eqns:
         operands = [kind(v) for v in equation.invars]
-        body = equation.params.get(CALLS.get(equation.primitive.name, ""))
+        body = equation.params.get((CALLS | DERIVATIVE_RULES).get(equation.primitive.name, ""))
         body = getattr(body, "jaxpr", body)
         if body is not None and len(body.invars) == len(operands):
             results = _propagate(body, operands)
