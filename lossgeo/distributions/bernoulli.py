@@ -10,7 +10,7 @@ from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
 from lossgeo.distributions.distribution import (
     Distribution,
-    log_tail,
+    bounded_tails,
     matrix,
     one_of,
     promote,
@@ -89,15 +89,9 @@ class Bernoulli(Distribution):
         value = numerics.sigmoid(z) * numerics.softplus(-finite) + numerics.sigmoid(-z) * numerics.softplus(finite)
         return jnp.where(jnp.isinf(z), 0, value)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        y, none = promote(y, self.log_prob(0))
-        return log_tail(jnp.where(y < 0, -jnp.inf, none), y, -jnp.inf, 1)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, one = promote(y, self.log_prob(1))
-        return jnp.where(y < 0, 0, log_tail(one, y, -jnp.inf, 1, survival=True))
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        y, none, one = promote(y, self.log_prob(0), self.log_prob(1))
+        return bounded_tails(y, none, one, 0, 1, closed=True)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

@@ -10,8 +10,8 @@ from lossgeo.distributions.distribution import (
     HALF_LOG_2PI,
     LOG_2,
     Distribution,
+    bounded_tails,
     log_power,
-    log_tail,
     matrix,
     promote,
     restrict,
@@ -59,20 +59,10 @@ class Beta(Distribution):
         value = jnp.where(inside, kernel - jnp.log(x) - jnp.log1p(-x), edge)
         return restrict(value, inside | zero | one, y)
 
-    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         y, a, b = promote(y, self.concentration1, self.concentration0)
         x = jnp.where((y > 0) & (y < 1), y, 0.5)
-        return y, *numerics.log_beta_tails(a, b, x, 1 - x)
-
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        y, below, _ = self._log_tails(y)
-        return log_tail(below, y, 0, 1)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, _, above = self._log_tails(y)
-        return log_tail(above, y, 0, 1, survival=True)
+        return bounded_tails(y, *numerics.log_beta_tails(a, b, x, 1 - x), 0, 1)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

@@ -9,7 +9,15 @@ from jax.typing import ArrayLike
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
 from lossgeo.distributions.composition import ranks
-from lossgeo.distributions.distribution import Distribution, log_tail, matrix, one_of, promote, restrict, sample_shape
+from lossgeo.distributions.distribution import (
+    Distribution,
+    bounded_tails,
+    matrix,
+    one_of,
+    promote,
+    restrict,
+    sample_shape,
+)
 from lossgeo.distributions.lattice import lattice_entropy
 from lossgeo.distributions.quantile import discrete_quantile
 
@@ -68,7 +76,7 @@ class Binomial(Distribution):
         n, z = promote(self.total_count, self.logits)
         return n, numerics.sigmoid(z), numerics.sigmoid(-z)
 
-    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         r"""With :math:`P(Y \le y) = I_{1 - p}(n - y, y + 1)` for :math:`0 \le y < n`."""
         n, p, failure = self._probabilities()
         y, n, p, failure = promote(y, n, p, failure)
@@ -80,21 +88,7 @@ class Binomial(Distribution):
         below, above = numerics.log_beta_tails(jnp.where(inside, n - count, 1), count + 1, failure, p)
         below = jnp.where(never, 0, jnp.where(always, -jnp.inf, below))
         above = jnp.where(never, -jnp.inf, jnp.where(always, 0, above))
-        return (
-            y,
-            jnp.where(y < 0, -jnp.inf, jnp.where(y >= n, 0, below)),
-            jnp.where(y < 0, 0, jnp.where(y >= n, -jnp.inf, above)),
-        )
-
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        y, below, _ = self._log_tails(y)
-        return log_tail(below, y, -jnp.inf, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, _, above = self._log_tails(y)
-        return log_tail(above, y, -jnp.inf, jnp.inf, survival=True)
+        return bounded_tails(y, below, above, 0, n, closed=True)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

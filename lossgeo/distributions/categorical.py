@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import Distribution, log_tail, one_of, restrict
+from lossgeo.distributions.distribution import Distribution, bounded_tails, one_of, restrict
 from lossgeo.distributions.quantile import discrete_quantile
 
 
@@ -110,7 +110,7 @@ class Categorical(Distribution):
             (*p.shape, p.shape[-1])
         )
 
-    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """From the log-odds of the classes up to ``y`` against those above it."""
         parameter, y = self._parameter(), jnp.asarray(y)
         logits = jnp.log(parameter) if self.logits is None else parameter
@@ -121,19 +121,7 @@ class Categorical(Distribution):
         ids = jnp.arange(last + 1, dtype=parameter.dtype).reshape((1,) * len(shape) + (-1,))
         logits, lower = jnp.broadcast_arrays(jnp.broadcast_to(logits, (*shape, last + 1)), ids <= label)
         odds = _log_sum(logits, lower) - _log_sum(logits, ~lower)
-        inside = (y >= 0) & (y < last)
-        below = jnp.where(inside, -numerics.softplus(-odds), jnp.where(y < 0, -jnp.inf, 0))
-        return y, below, jnp.where(inside, -numerics.softplus(odds), jnp.where(y < 0, 0, -jnp.inf))
-
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        y, below, _ = self._log_tails(y)
-        return log_tail(below, y, -jnp.inf, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, _, above = self._log_tails(y)
-        return log_tail(above, y, -jnp.inf, jnp.inf, survival=True)
+        return bounded_tails(y, -numerics.softplus(-odds), -numerics.softplus(odds), 0, last, closed=True)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

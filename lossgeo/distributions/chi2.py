@@ -36,13 +36,8 @@ class Chi2(Distribution):
         """See :meth:`Distribution.log_prob`."""
         return self._gamma().log_prob(y)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        return self._gamma().log_cdf(y)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        return self._gamma().log_survival(y)
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        return self._gamma()._log_tails(y)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

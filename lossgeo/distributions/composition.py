@@ -20,6 +20,8 @@ def batch_shape_of(base: Any) -> tuple[int, ...]:
 
 def has_tails(base: Any) -> bool:
     """Whether a distribution knows the logarithms of both of its tails."""
+    if isinstance(base, Distribution) and type(base)._log_tails is not Distribution._log_tails:
+        return True
     return all(
         callable(getattr(base, name, None)) and getattr(type(base), name, None) is not getattr(Distribution, name)
         for name in ("log_cdf", "log_survival")

@@ -94,10 +94,14 @@ class Distribution:
 
     def log_cdf(self, y: ArrayLike) -> jax.Array:
         """Logarithm of the probability of a value up to and including ``y``; accurate where that underflows."""
-        raise lacks(self, "distribution function here")
+        return self._log_tails(y)[0]
 
     def log_survival(self, y: ArrayLike) -> jax.Array:
         """Logarithm of the probability of a value above ``y``; accurate where that underflows."""
+        return self._log_tails(y)[1]
+
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        """Both of these logarithms: what a family writes, with :func:`bounded_tails`."""
         raise lacks(self, "distribution function here")
 
     def icdf(self, q: ArrayLike) -> jax.Array:
@@ -131,14 +135,22 @@ def matrix(*rows: Sequence[ArrayLike]) -> jax.Array:
     return stacked.reshape((*stacked.shape[:-1], len(rows), len(rows[0])))
 
 
-def log_tail(value: ArrayLike, y: jax.Array, low: ArrayLike, high: ArrayLike, *, survival: bool = False) -> jax.Array:
-    """A log-probability of one side of ``y`` inside ``(low, high)``, its limits outside, NaN where ``y`` is NaN.
+def bounded_tails(
+    y: jax.Array, below: ArrayLike, above: ArrayLike, low: ArrayLike, high: ArrayLike, *, closed: bool = False
+) -> tuple[jax.Array, jax.Array]:
+    """The log-probabilities of both sides of ``y`` in ``(low, high)``, their limits outside, NaN where ``y`` is NaN.
 
-    As in :func:`restrict`, the value must have been computed from a substitute of ``y`` outside.
+    ``closed`` adds the lower end, which for counts has a probability. As in :func:`restrict`, the values must have
+    been computed from a substitute of ``y`` outside.
     """
-    left, right = (0.0, -jnp.inf) if survival else (-jnp.inf, 0.0)
-    outside = jnp.where(y <= low, left, jnp.where(y >= high, right, jnp.nan))
-    return jnp.where((y > low) & (y < high), value, outside.astype(y.dtype))
+    before, after = y < low if closed else y <= low, y >= high
+    inside = ~(before | after | jnp.isnan(y))
+
+    def limited(value: ArrayLike, left: float, right: float) -> jax.Array:
+        outside = jnp.where(before, left, jnp.where(after, right, jnp.nan))
+        return jnp.where(inside, value, outside.astype(y.dtype))
+
+    return limited(below, -jnp.inf, 0.0), limited(above, 0.0, -jnp.inf)
 
 
 def sample_shape(distribution: Distribution, shape: tuple[int, ...]) -> tuple[int, ...]:

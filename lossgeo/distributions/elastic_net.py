@@ -10,7 +10,7 @@ from lossgeo.distributions.distribution import (
     LOG_2,
     Distribution,
     Kink,
-    log_tail,
+    bounded_tails,
     matrix,
     promote,
     restrict,
@@ -78,17 +78,12 @@ class ElasticNet(Distribution):
         tail = jnp.log(numerics.mills_ratio(ratio + size)) - jnp.log(numerics.mills_ratio(ratio))
         return tail - ratio * size - 0.5 * z * z - LOG_2
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         y, z, _, _, ratio = self._standardize(y)
         outside = self._log_outside(z, ratio)
-        return log_tail(jnp.where(z < 0, outside, numerics.log1mexp(-outside)), y, -jnp.inf, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, z, _, _, ratio = self._standardize(y)
-        outside = self._log_outside(z, ratio)
-        return log_tail(jnp.where(z < 0, numerics.log1mexp(-outside), outside), y, -jnp.inf, jnp.inf, survival=True)
+        rest = numerics.log1mexp(-outside)
+        below, above = jnp.where(z < 0, outside, rest), jnp.where(z < 0, rest, outside)
+        return bounded_tails(y, below, above, -jnp.inf, jnp.inf)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

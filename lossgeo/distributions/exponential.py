@@ -6,7 +6,7 @@ from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import Distribution, log_tail, matrix, promote, restrict, sample_shape
+from lossgeo.distributions.distribution import Distribution, bounded_tails, matrix, promote, restrict, sample_shape
 
 
 @pytree
@@ -40,15 +40,9 @@ class Exponential(Distribution):
         y, t, rate = self._exponent(y)
         return restrict(jnp.log(rate) - t, (y >= 0) & (y < jnp.inf), y)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         y, t, _ = self._exponent(y)
-        return log_tail(numerics.log1mexp(jnp.where(y > 0, t, 1)), y, 0, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, t, _ = self._exponent(y)
-        return log_tail(-t, y, 0, jnp.inf, survival=True)
+        return bounded_tails(y, numerics.log1mexp(jnp.where(y > 0, t, 1)), -t, 0, jnp.inf)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

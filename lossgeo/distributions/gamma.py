@@ -10,7 +10,7 @@ from lossgeo._pytree import pytree
 from lossgeo.distributions.distribution import (
     HALF_LOG_2PI,
     Distribution,
-    log_tail,
+    bounded_tails,
     matrix,
     promote,
     restrict,
@@ -56,20 +56,11 @@ class Gamma(Distribution):
         value = log_constant + (concentration - 1) * log_amount - rate * amount
         return jnp.where(edge & (concentration < 1), jnp.inf, restrict(value, inside, y))
 
-    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         y, concentration, rate = promote(y, self.concentration, self.rate)
         inside = (y > 0) & (y < jnp.inf)
-        return y, *numerics.log_gamma_tails(concentration, jnp.where(inside, y * rate, concentration))
-
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        y, lower, _ = self._log_tails(y)
-        return log_tail(lower, y, 0, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, _, upper = self._log_tails(y)
-        return log_tail(upper, y, 0, jnp.inf, survival=True)
+        tails = numerics.log_gamma_tails(concentration, jnp.where(inside, y * rate, concentration))
+        return bounded_tails(y, *tails, 0, jnp.inf)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

@@ -10,7 +10,7 @@ from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
 from lossgeo.distributions.distribution import (
     Distribution,
-    log_tail,
+    bounded_tails,
     matrix,
     one_of,
     promote,
@@ -64,21 +64,11 @@ class Geometric(Distribution):
         failures = jnp.where(none, 0, count * self._minus_log_failure(jnp.where(none, 0.5, parameter)))
         return restrict(success - failures, inside, y)
 
-    def _exponent(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
-        """The value and minus the logarithm of the probability of more failures."""
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         y, parameter = promote(y, self._given())
         count = jnp.floor(jnp.where((y >= 0) & (y < jnp.inf), y, 0))
-        return y, (count + 1) * self._minus_log_failure(parameter)
-
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        y, exponent = self._exponent(y)
-        return log_tail(jnp.where(y < 0, -jnp.inf, numerics.log1mexp(exponent)), y, -jnp.inf, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, exponent = self._exponent(y)
-        return log_tail(jnp.where(y < 0, 0, -exponent), y, -jnp.inf, jnp.inf, survival=True)
+        exponent = (count + 1) * self._minus_log_failure(parameter)  # of more failures
+        return bounded_tails(y, numerics.log1mexp(exponent), -exponent, 0, jnp.inf, closed=True)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

@@ -6,7 +6,7 @@ from jax.typing import ArrayLike
 
 from lossgeo._pytree import pytree
 from lossgeo.distributions.cauchy import Cauchy
-from lossgeo.distributions.distribution import log_tail, matrix, positive_part, promote
+from lossgeo.distributions.distribution import bounded_tails, matrix, positive_part, promote
 from lossgeo.distributions.half import Half
 
 
@@ -30,23 +30,13 @@ class HalfCauchy(Half):
     def _whole(self) -> Cauchy:
         return Cauchy(0.0, self.scale)
 
-    def _angles(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The value and the probabilities on both sides of it."""
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         y, scale = promote(y, self.scale)
         amount = positive_part(y)[1]
-        return y, jnp.arctan(amount / scale) * (2 / jnp.pi), jnp.arctan(scale / amount) * (2 / jnp.pi)
-
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        y, below, above = self._angles(y)
-        value = jnp.where(below < 0.5, jnp.log(below), jnp.log1p(-above))
-        return log_tail(value, y, 0, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, below, above = self._angles(y)
-        value = jnp.where(below < 0.5, jnp.log1p(-below), jnp.log(above))
-        return log_tail(value, y, 0, jnp.inf, survival=True)
+        below, above = jnp.arctan(amount / scale) * (2 / jnp.pi), jnp.arctan(scale / amount) * (2 / jnp.pi)
+        lower = below < 0.5
+        log_below = jnp.where(lower, jnp.log(below), jnp.log1p(-above))
+        return bounded_tails(y, log_below, jnp.where(lower, jnp.log1p(-below), jnp.log(above)), 0, jnp.inf)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

@@ -12,7 +12,7 @@ from lossgeo.distributions.distribution import (
     HALF_LOG_2PI,
     LOG_2,
     Distribution,
-    log_tail,
+    bounded_tails,
     matrix,
     promote,
     restrict,
@@ -73,19 +73,15 @@ class HalfNormal(Distribution):
         y, scale = promote(y, self.scale)
         return y, jnp.where((y > 0) & (y < jnp.inf), y, scale) / scale
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        r""":math:`\log\operatorname{erf}(y/\sigma\sqrt2)`."""
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        r""":math:`\operatorname{erf}` and :math:`\operatorname{erfc}` of :math:`y/\sigma\sqrt2`."""
         y, z = self._standardize(y)
-        near, far = jnp.where(z < 1, z, 1), jnp.where(z < 1, 1, z)
-        below, above = jnp.log(jax.lax.erf(near * math.sqrt(0.5))), jnp.log1p(-2 * jax.scipy.special.ndtr(-far))
-        return log_tail(jnp.where(z < 1, below, above), y, 0, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        r""":math:`\log\operatorname{erfc}(y/\sigma\sqrt2)`."""
-        y, z = self._standardize(y)
-        near, far = jnp.where(z < 1, z, 1), jnp.where(z < 1, 1, z)
-        below, above = jnp.log1p(-jax.lax.erf(near * math.sqrt(0.5))), numerics.log_ndtr(-far) + LOG_2
-        return log_tail(jnp.where(z < 1, below, above), y, 0, jnp.inf, survival=True)
+        lower = z < 1
+        near, far = jnp.where(lower, z, 1), jnp.where(lower, 1, z)
+        center = jax.lax.erf(near * math.sqrt(0.5))
+        below = jnp.where(lower, jnp.log(center), jnp.log1p(-2 * jax.scipy.special.ndtr(-far)))
+        above = jnp.where(lower, jnp.log1p(-center), numerics.log_ndtr(-far) + LOG_2)
+        return bounded_tails(y, below, above, 0, jnp.inf)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

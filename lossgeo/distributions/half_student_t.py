@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import log_tail, matrix, positive_part, promote
+from lossgeo.distributions.distribution import bounded_tails, matrix, positive_part, promote
 from lossgeo.distributions.half import Half
 from lossgeo.distributions.quantile import continuous_quantile
 from lossgeo.distributions.student_t import StudentT, log_t_tails
@@ -32,15 +32,9 @@ class HalfStudentT(Half):
     def _whole(self) -> StudentT:
         return StudentT(self.df, 0.0, self.scale)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         y, df, scale = promote(y, self.df, self.scale)
-        return log_tail(log_t_tails(positive_part(y)[1] / scale, df)[0], y, 0, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, df, scale = promote(y, self.df, self.scale)
-        return log_tail(log_t_tails(positive_part(y)[1] / scale, df)[1], y, 0, jnp.inf, survival=True)
+        return bounded_tails(y, *log_t_tails(positive_part(y)[1] / scale, df), 0, jnp.inf)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

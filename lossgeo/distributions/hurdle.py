@@ -114,14 +114,6 @@ class Hurdle(Distribution):
         below, above, y = promote(below, above, y)
         return jnp.where(y < 0, -jnp.inf, below), jnp.where(y < 0, 0.0, above)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        return self._log_tails(y)[0]
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        return self._log_tails(y)[1]
-
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`."""
         self._check()

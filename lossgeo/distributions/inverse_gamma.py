@@ -6,7 +6,7 @@ from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import Distribution, log_tail, matrix, positive_part, promote, restrict
+from lossgeo.distributions.distribution import Distribution, bounded_tails, matrix, positive_part, promote, restrict
 from lossgeo.distributions.gamma import Gamma
 from lossgeo.distributions.quantile import continuous_quantile
 
@@ -46,22 +46,12 @@ class InverseGamma(Distribution):
         value = numerics.log_gamma_kernel(concentration, jnp.where(fits, exponent, 1)) - jnp.log(amount)
         return restrict(value, inside & fits, y)
 
-    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         r"""With :math:`P(Y \le y) = Q(\alpha, \beta/y)`."""
         y, concentration, scale = promote(y, self.concentration, self.scale)
         _, amount = positive_part(y)
         above, below = numerics.log_gamma_tails(concentration, scale / amount)
-        return y, below, above
-
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        y, below, _ = self._log_tails(y)
-        return log_tail(below, y, 0, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, _, above = self._log_tails(y)
-        return log_tail(above, y, 0, jnp.inf, survival=True)
+        return bounded_tails(y, below, above, 0, jnp.inf)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

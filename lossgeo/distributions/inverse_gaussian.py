@@ -9,7 +9,7 @@ from lossgeo._pytree import pytree
 from lossgeo.distributions.distribution import (
     HALF_LOG_2PI,
     Distribution,
-    log_tail,
+    bounded_tails,
     matrix,
     positive_part,
     promote,
@@ -56,7 +56,7 @@ class InverseGaussian(Distribution):
         value = 0.5 * (jnp.log(concentration) - concentration * deviance) - 1.5 * jnp.log(amount) - HALF_LOG_2PI
         return restrict(value, inside, y)
 
-    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         r"""Both logarithms, with the Mills ratio :math:`R`.
 
         .. math:: P(Y \le y) = \Phi(a) + e^{2\lambda/\mu}\Phi(-b)
@@ -75,17 +75,8 @@ class InverseGaussian(Distribution):
         above = numerics.mills_decrease(far, 2 * size)
         log_one = -0.5 * a * a - HALF_LOG_2PI + jnp.log(jnp.where(lower, below, above))
         log_other = numerics.log1mexp(-log_one)
-        return y, jnp.where(lower, log_one, log_other), jnp.where(lower, log_other, log_one)
-
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        y, below, _ = self._log_tails(y)
-        return log_tail(below, y, 0, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, _, above = self._log_tails(y)
-        return log_tail(above, y, 0, jnp.inf, survival=True)
+        below, above = jnp.where(lower, log_one, log_other), jnp.where(lower, log_other, log_one)
+        return bounded_tails(y, below, above, 0, jnp.inf)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

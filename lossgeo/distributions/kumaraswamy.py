@@ -9,8 +9,8 @@ from lossgeo._pytree import pytree
 from lossgeo.distributions.distribution import (
     EULER_GAMMA,
     Distribution,
+    bounded_tails,
     log_power,
-    log_tail,
     promote,
     restrict,
     sample_shape,
@@ -60,17 +60,11 @@ class Kumaraswamy(Distribution):
         value = jnp.log(a) + jnp.log(b) + jnp.where(one, 0, below) + jnp.where(zero, 0, above)
         return restrict(value, inside | zero | one, y)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         y, exponent, rest, _, b = self._parts(y)
         tiny = exponent > 100  # 1 - (1 - y^a)^b is b y^a, which may underflow
-        value = jnp.where(tiny, jnp.log(b) - exponent, numerics.log1mexp(jnp.where(tiny, 1, b * rest)))
-        return log_tail(value, y, 0, 1)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, _, rest, _, b = self._parts(y)
-        return log_tail(-b * rest, y, 0, 1, survival=True)
+        below = jnp.where(tiny, jnp.log(b) - exponent, numerics.log1mexp(jnp.where(tiny, 1, b * rest)))
+        return bounded_tails(y, below, -b * rest, 0, 1)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lossgeo import supports
-from lossgeo.distributions.distribution import Distribution, log_tail, matrix, promote, restrict, sample_shape
+from lossgeo.distributions.distribution import Distribution, bounded_tails, matrix, promote, restrict, sample_shape
 
 
 class LocationScale(Distribution):
@@ -49,15 +49,9 @@ class LocationScale(Distribution):
         y, z, scale, shape = self._standardize(y)
         return restrict(self._log_density(z, *shape) - jnp.log(scale), jnp.isfinite(y), y)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         y, z, _, shape = self._standardize(y)
-        return log_tail(self._log_cdf(z, *shape), y, -jnp.inf, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, z, _, shape = self._standardize(y)
-        return log_tail(self._log_survival(z, *shape), y, -jnp.inf, jnp.inf, survival=True)
+        return bounded_tails(y, self._log_cdf(z, *shape), self._log_survival(z, *shape), -jnp.inf, jnp.inf)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lossgeo import supports
-from lossgeo.distributions.distribution import Distribution, log_tail, positive_part, promote, restrict
+from lossgeo.distributions.distribution import Distribution, bounded_tails, positive_part, promote, restrict
 from lossgeo.distributions.location_scale import LocationScale
 
 
@@ -28,15 +28,9 @@ class LogLocationScale(Distribution):
         log_amount = jnp.log(amount)
         return restrict(self._logarithm().log_prob(log_amount) - log_amount, inside, y)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         y, _ = promote(y, self._logarithm().loc)
-        return log_tail(self._logarithm().log_cdf(jnp.log(positive_part(y)[1])), y, 0, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, _ = promote(y, self._logarithm().loc)
-        return log_tail(self._logarithm().log_survival(jnp.log(positive_part(y)[1])), y, 0, jnp.inf, survival=True)
+        return bounded_tails(y, *self._logarithm()._log_tails(jnp.log(positive_part(y)[1])), 0, jnp.inf)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

@@ -142,14 +142,6 @@ class Mixture(Distribution):
         sure, never, low, high = ranks(jnp.all(below == 0, axis=-1), jnp.all(above == 0, axis=-1), low, high)
         return jnp.where(sure, 0.0, low), jnp.where(never, 0.0, high)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        return self._log_tails(y)[0]
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        return self._log_tails(y)[1]
-
     def _require_tails(self) -> None:
         for member in self._members() or (self.components,):
             require_tails(self, member)

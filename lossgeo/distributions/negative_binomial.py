@@ -6,7 +6,7 @@ from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import Distribution, log_tail, promote, restrict, sample_shape
+from lossgeo.distributions.distribution import Distribution, bounded_tails, promote, restrict, sample_shape
 from lossgeo.distributions.quantile import discrete_quantile
 
 
@@ -47,7 +47,7 @@ class NegativeBinomial(Distribution):
         decay = (1 + count * u) * mean * (1 - m * numerics.log1p_remainder(m))
         return restrict(linear - decay + numerics.log_rising(count, r), inside, y)
 
-    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         r"""With :math:`P(Y \le y) = I_p(r, y + 1)`, :math:`p = r/(r + \mu)`; the Poisson limit at ``inf``."""
         y, mean, r = promote(y, self.mean, self.concentration)
         count = jnp.floor(jnp.where((y >= 0) & (y < jnp.inf), y, 0))
@@ -56,17 +56,8 @@ class NegativeBinomial(Distribution):
         below, above = numerics.log_beta_tails(r, count + 1, 1 / (1 + mean / r), 1 / (1 + r / mean))
         above_limit, below_limit = numerics.log_gamma_tails(count + 1, mean)
         below, above = jnp.where(poisson, below_limit, below), jnp.where(poisson, above_limit, above)
-        return y, jnp.where(empty, 0, below), jnp.where(empty, -jnp.inf, above)
-
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        y, below, _ = self._log_tails(y)
-        return log_tail(jnp.where(y < 0, -jnp.inf, below), y, -jnp.inf, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, _, above = self._log_tails(y)
-        return log_tail(jnp.where(y < 0, 0, above), y, -jnp.inf, jnp.inf, survival=True)
+        below, above = jnp.where(empty, 0, below), jnp.where(empty, -jnp.inf, above)
+        return bounded_tails(y, below, above, 0, jnp.inf, closed=True)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

@@ -6,7 +6,7 @@ from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import Distribution, log_tail, promote, restrict
+from lossgeo.distributions.distribution import Distribution, bounded_tails, promote, restrict
 from lossgeo.distributions.quantile import discrete_quantile
 
 
@@ -90,7 +90,7 @@ class Ordered(Distribution):
         log_probs = self._log_probs()
         return -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
 
-    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """Latent tails at the cut-point above the class."""
         eta = jnp.asarray(self.eta, jnp.result_type(float, self.eta, self.cutpoints))
         y = jnp.asarray(y)
@@ -102,18 +102,7 @@ class Ordered(Distribution):
         cuts = self._differences(jnp.broadcast_to(eta, self.batch_shape))
         cuts = jnp.broadcast_to(cuts, (*shape, last))
         z = jnp.take_along_axis(cuts, label[..., None], axis=-1)[..., 0]
-        below = jnp.where(inside, self._log_cdf(z), jnp.where(y < 0, -jnp.inf, 0))
-        return y, below, jnp.where(inside, self._log_cdf(-z), jnp.where(y < 0, 0, -jnp.inf))
-
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        y, below, _ = self._log_tails(y)
-        return log_tail(below, y, -jnp.inf, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, _, above = self._log_tails(y)
-        return log_tail(above, y, -jnp.inf, jnp.inf, survival=True)
+        return bounded_tails(y, self._log_cdf(z), self._log_cdf(-z), 0, last, closed=True)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

@@ -6,7 +6,7 @@ from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import Distribution, log_tail, promote, restrict, sample_shape
+from lossgeo.distributions.distribution import Distribution, bounded_tails, promote, restrict, sample_shape
 
 
 @pytree
@@ -47,16 +47,10 @@ class Pareto(Distribution):
         value = jnp.log(concentration) - jnp.log(scale) - (concentration + 1) * log_ratio
         return restrict(value, (y >= scale) & (y < jnp.inf), y)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         y, log_ratio, scale, concentration = self._parts(y)
-        value = numerics.log1mexp(concentration * jnp.where(y > scale, log_ratio, 1))
-        return log_tail(value, y, scale, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, log_ratio, scale, concentration = self._parts(y)
-        return log_tail(-concentration * log_ratio, y, scale, jnp.inf, survival=True)
+        below = numerics.log1mexp(concentration * jnp.where(y > scale, log_ratio, 1))
+        return bounded_tails(y, below, -concentration * log_ratio, scale, jnp.inf)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

@@ -13,7 +13,7 @@ from lossgeo._pytree import pytree
 from lossgeo.distributions.distribution import (
     HALF_LOG_2PI,
     Distribution,
-    log_tail,
+    bounded_tails,
     matrix,
     one_of,
     promote,
@@ -107,23 +107,14 @@ class Poisson(Distribution):
             series = (series + coefficient) * w
         return jnp.where(small, total, HALF_LOG_2PI + 0.5 - 0.5 * jnp.log(w) - series)
 
-    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         r"""With :math:`P(Y > y) = P(\Gamma_{y + 1} < \lambda)`."""
         y, rate = promote(y, self.mean)
         count = jnp.floor(jnp.where((y >= 0) & (y < jnp.inf), y, 0))
         empty = rate == 0
         above, below = numerics.log_gamma_tails(count + 1, jnp.where(empty, 1, rate))
-        return y, jnp.where(empty, 0, below), jnp.where(empty, -jnp.inf, above)
-
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        y, below, _ = self._log_tails(y)
-        return log_tail(jnp.where(y < 0, -jnp.inf, below), y, -jnp.inf, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, _, above = self._log_tails(y)
-        return log_tail(jnp.where(y < 0, 0, above), y, -jnp.inf, jnp.inf, survival=True)
+        below, above = jnp.where(empty, 0, below), jnp.where(empty, -jnp.inf, above)
+        return bounded_tails(y, below, above, 0, jnp.inf, closed=True)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

@@ -218,14 +218,6 @@ class Transformed(Distribution):
         high = jnp.where(inside, jnp.where(rises, above, below), jnp.where(before, 0.0, -jnp.inf))
         return jnp.where(undefined, jnp.nan, low), jnp.where(undefined, jnp.nan, high)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`; for scalars."""
-        return self._log_tails(y)[0]
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`; for scalars."""
-        return self._log_tails(y)[1]
-
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`; for scalars."""
         self._require()

@@ -131,14 +131,6 @@ class Truncated(Distribution):
         above = jnp.where(before, 0.0, jnp.where(after, -jnp.inf, above))
         return jnp.where(undefined, jnp.nan, below), jnp.where(undefined, jnp.nan, above)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        return self._log_tails(y)[0]
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        return self._log_tails(y)[1]
-
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`; by bisection of the distribution functions."""
         require_tails(self, self.base)

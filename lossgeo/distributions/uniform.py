@@ -6,7 +6,7 @@ from jax.typing import ArrayLike
 
 from lossgeo import supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import Distribution, log_tail, promote, restrict, sample_shape
+from lossgeo.distributions.distribution import Distribution, bounded_tails, promote, restrict, sample_shape
 
 
 @pytree
@@ -39,21 +39,11 @@ class Uniform(Distribution):
         y, low, high = promote(y, self.low, self.high)
         return restrict(-jnp.log(high - low), (y >= low) & (y <= high), y)
 
-    def _parts(self, y: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The value and the parts of the interval below and above it (halves outside)."""
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         y, low, high = promote(y, self.low, self.high)
         inside = jnp.where((y > low) & (y < high), y, 0.5 * (low + high))
-        return y, (inside - low) / (high - low), (high - inside) / (high - low)
-
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        y, below, above = self._parts(y)
-        return log_tail(_log_part(below, above), *promote(y, self.low, self.high))
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, below, above = self._parts(y)
-        return log_tail(_log_part(above, below), *promote(y, self.low, self.high), survival=True)
+        below, above = (inside - low) / (high - low), (high - inside) / (high - low)
+        return bounded_tails(y, _log_part(below, above), _log_part(above, below), low, high)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

@@ -9,8 +9,8 @@ from lossgeo._pytree import pytree
 from lossgeo.distributions.distribution import (
     EULER_GAMMA,
     Distribution,
+    bounded_tails,
     log_power,
-    log_tail,
     matrix,
     positive_part,
     promote,
@@ -58,17 +58,11 @@ class Weibull(Distribution):
         inside = (y >= 0) & (y < jnp.inf)
         return restrict(value, inside, y)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
+    def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         y, log_ratio, hazard, _, k = self._parts(y)
         tiny = k * log_ratio < -100  # 1 - exp(-h) is h, which may underflow
-        value = jnp.where(tiny, k * log_ratio, numerics.log1mexp(jnp.where(tiny, 1, hazard)))
-        return log_tail(value, y, 0, jnp.inf)
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        y, _, hazard, _, _ = self._parts(y)
-        return log_tail(-hazard, y, 0, jnp.inf, survival=True)
+        below = jnp.where(tiny, k * log_ratio, numerics.log1mexp(jnp.where(tiny, 1, hazard)))
+        return bounded_tails(y, below, -hazard, 0, jnp.inf)
 
     def icdf(self, q: ArrayLike) -> jax.Array:
         """See :meth:`Distribution.icdf`."""

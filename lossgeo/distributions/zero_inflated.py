@@ -84,14 +84,6 @@ class ZeroInflated(Distribution):
         below, above, y = promote(*both_tails(*promote(below, above)), y)
         return jnp.where(y < 0, -jnp.inf, below), jnp.where(y < 0, 0.0, above)
 
-    def log_cdf(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_cdf`."""
-        return self._log_tails(y)[0]
-
-    def log_survival(self, y: ArrayLike) -> jax.Array:
-        """See :meth:`Distribution.log_survival`."""
-        return self._log_tails(y)[1]
-
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`; of the dtype of the base."""
         zero_key, key = jax.random.split(key)

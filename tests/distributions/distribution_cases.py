@@ -46,10 +46,9 @@ class Case:
     def lacks(self):
         """Optional parts of the contract that the family does not have."""
         kind = type(self.make())
-        names = ("entropy", "fisher_information", "cdf", "log_cdf", "log_survival", "icdf")
-        without = [name for name in names if getattr(kind, name) is getattr(dist.Distribution, name)]
-        # A cumulative probability is made from its logarithm.
-        return [name for name in without if name != "cdf" or "log_cdf" in without]
+        names = {name: name for name in ("entropy", "fisher_information", "icdf")}
+        names |= dict.fromkeys(("cdf", "log_cdf", "log_survival"), "_log_tails")
+        return [name for name, of in names.items() if getattr(kind, of) is getattr(dist.Distribution, of)]
 
     def twin_log_prob(self, y):
         return self.twin.logpmf(y) if self.discrete else self.twin.logpdf(y)
