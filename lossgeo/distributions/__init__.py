@@ -11,6 +11,8 @@ family                   observation                                    prior
 ``ElasticNet``                                                          elastic net penalty; exact zeros in the mode
 ``GroupLaplace``                                                        group lasso penalty; exact zeros of whole groups
 ``Huber``                any real with some outliers (Huber's loss)     weak prior with exponential tails
+``HyperbolicSecant``     any real with some outliers (log-cosh loss)    weak prior with exponential tails
+``EpsilonInsensitive``   support vector regression
 ``StudentT``             any real with outliers                         weak prior with heavy tails
 ``Cauchy``               any real with wild outliers                    very weak prior
 ``Logistic``             the latent error of logistic regression        weak prior of a logit
@@ -80,6 +82,7 @@ from lossgeo.distributions.distribution import Distribution as Distribution
 from lossgeo.distributions.distribution import Kink as Kink
 from lossgeo.distributions.distribution import is_distribution as is_distribution
 from lossgeo.distributions.elastic_net import ElasticNet as ElasticNet
+from lossgeo.distributions.epsilon_insensitive import EpsilonInsensitive as EpsilonInsensitive
 from lossgeo.distributions.exponential import Exponential as Exponential
 from lossgeo.distributions.fixed import Fixed as Fixed
 from lossgeo.distributions.flat import Flat as Flat
@@ -92,6 +95,7 @@ from lossgeo.distributions.half_normal import HalfNormal as HalfNormal
 from lossgeo.distributions.half_student_t import HalfStudentT as HalfStudentT
 from lossgeo.distributions.huber import Huber as Huber
 from lossgeo.distributions.hurdle import Hurdle as Hurdle
+from lossgeo.distributions.hyperbolic_secant import HyperbolicSecant as HyperbolicSecant
 from lossgeo.distributions.independent import Independent as Independent
 from lossgeo.distributions.inverse_gamma import InverseGamma as InverseGamma
 from lossgeo.distributions.inverse_gaussian import InverseGaussian as InverseGaussian

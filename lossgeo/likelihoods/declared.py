@@ -14,10 +14,14 @@ import jax.numpy as jnp
 from lossgeo._pytree import as_function, pytree, static
 from lossgeo.distributions import is_distribution
 from lossgeo.distributions.foreign import event_ndim_of, support_of
-from lossgeo.losses import MarginLoss
+from lossgeo.losses import DevianceLoss, MarginLoss, RegressionLoss
 from lossgeo.supports import Support, boolean
 
 __all__ = ["FunctionLikelihood", "Likelihood", "ModelLikelihood", "likelihood", "pseudo_likelihood"]
+
+
+RECORDS = (MarginLoss, RegressionLoss, DevianceLoss)
+"""Losses that compare a prediction with a target by ``pointwise``."""
 
 
 class Likelihood:
@@ -198,7 +202,7 @@ class LossOfModel:
     def __call__(self, params: Any, *data: Any) -> jax.Array:
         """Terms of shape ``(n,)``."""
         inputs, target = _split(data)
-        pointwise = self.loss.pointwise if isinstance(self.loss, MarginLoss) else self.loss
+        pointwise = self.loss.pointwise if isinstance(self.loss, RECORDS) else self.loss
         return -pointwise(self.model(params, *inputs), target)
 
     def target_support(self) -> Support | None:
@@ -215,20 +219,21 @@ def pseudo_likelihood(fn: Callable[..., Any], model: Callable[..., Any] | None =
     Args:
         fn: ``(params, *data) -> (n,)``, minus the loss of each observation, so that larger is better; or a
             quasi-likelihood of ``lossgeo.models``. With ``model``: a *loss*, smaller is better, that is a margin loss
-            of ``lossgeo.losses`` (labels 0 and 1) or a function ``(prediction, target) -> (n,)``.
+            (labels 0 and 1), regression loss or deviance of ``lossgeo.losses``, or a function
+            ``(prediction, target) -> (n,)``.
         model: ``(params, *inputs) -> prediction`` of shape ``(n,)``, the score of a margin loss.
 
     Raises:
-        TypeError: a margin loss without a model.
+        TypeError: a loss of ``lossgeo.losses`` without a model.
 
     Example:
         >>> pseudo_likelihood(losses.squared_hinge, lambda params, x: x @ params["coef"])
     """
     if model is not None:
         return FunctionLikelihood(LossOfModel(as_function(fn), as_function(model)), is_density=False)
-    if isinstance(fn, MarginLoss):
+    if isinstance(fn, RECORDS):
         raise TypeError(
-            f"pseudo_likelihood got the margin loss {type(fn).__name__} without a model: a margin needs scores. Write "
+            f"pseudo_likelihood got the loss {type(fn).__name__} without a model: a loss needs predictions. Write "
             "lg.pseudo_likelihood(loss, lambda params, x: x @ params['coef'])."
         )
     return FunctionLikelihood(as_function(fn), is_density=False)

@@ -1,10 +1,16 @@
 r"""Losses: what they estimate, which likelihood they are, if any, and what they cost in the language of decisions.
 
+Losses of residuals (:class:`RegressionLoss`) and of means (:class:`DevianceLoss`) know the functional that they
+estimate and the noise that they are the likelihood of; :func:`lossgeo.dictionary.likelihood_of` reads any loss so:
+
+>>> from lossgeo import losses
+>>> losses.Huber(1.345).distribution(mu, sigma)             # the noise, as a distribution
+>>> losses.Pinball(0.9).minimizer(y)                        # the quantile of a sample
+
 Margin losses are records (:class:`MarginLoss`) with value, conjugate, proximal map, minimizer, link, Bayes risk and
 calibration function. ``derive(phi)`` computes all of that for any function, ``verify(loss)`` compares closed and
 derived forms. The gallery, as functions of the margin :math:`m = (2y - 1) f`:
 
->>> from lossgeo import losses
 >>> losses.hinge(0.3)                               # 0.7
 >>> losses.SmoothedHinge(alpha=2.0).inverse_link(0.5)       # a probability from an SVM-like score
 >>> losses.verify(losses.logistic).passed                   # True
@@ -17,6 +23,10 @@ from lossgeo.losses.convex_margin import ModifiedHuber as ModifiedHuber
 from lossgeo.losses.convex_margin import SmoothedHinge as SmoothedHinge
 from lossgeo.losses.convex_margin import Square as Square
 from lossgeo.losses.convex_margin import SquaredHinge as SquaredHinge
+from lossgeo.losses.deviance import DevianceLoss as DevianceLoss
+from lossgeo.losses.deviance import GammaDeviance as GammaDeviance
+from lossgeo.losses.deviance import PoissonDeviance as PoissonDeviance
+from lossgeo.losses.deviance import TweedieDeviance as TweedieDeviance
 from lossgeo.losses.logit_margin import Exponential as Exponential
 from lossgeo.losses.logit_margin import Logistic as Logistic
 from lossgeo.losses.margin import DerivedLoss as DerivedLoss
@@ -30,6 +40,14 @@ from lossgeo.losses.other_margin import Ramp as Ramp
 from lossgeo.losses.other_margin import Savage as Savage
 from lossgeo.losses.other_margin import Tangent as Tangent
 from lossgeo.losses.other_margin import ZeroOne as ZeroOne
+from lossgeo.losses.regression import AbsoluteError as AbsoluteError
+from lossgeo.losses.regression import EpsilonInsensitive as EpsilonInsensitive
+from lossgeo.losses.regression import Huber as Huber
+from lossgeo.losses.regression import LogCosh as LogCosh
+from lossgeo.losses.regression import Pinball as Pinball
+from lossgeo.losses.regression import SquaredError as SquaredError
+from lossgeo.losses.regression import StudentT as StudentT
+from lossgeo.losses.residual import RegressionLoss as RegressionLoss
 from lossgeo.losses.scoring import ScoringRule as ScoringRule
 from lossgeo.losses.scoring import brier_score as brier_score
 from lossgeo.losses.scoring import log_score as log_score
@@ -51,3 +69,8 @@ exponential = Exponential(1.0)
 savage = Savage()
 tangent = Tangent()
 ramp = Ramp()
+squared_error = SquaredError()
+absolute_error = AbsoluteError()
+log_cosh = LogCosh()
+poisson_deviance = PoissonDeviance()
+gamma_deviance = GammaDeviance()

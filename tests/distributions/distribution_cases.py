@@ -153,6 +153,7 @@ FISK = Tails(st.fisk(3.5, scale=1.3), lambda y: 1 / (1 + (y / 1.3) ** -3.5), lam
 ANGLES = tuple(np.linspace(-np.pi, np.pi, 33))
 HUBER = both_sides(0.7, 1.3 * 1.2)
 NET = both_sides(0.7)
+TUBE = both_sides(0.7, 0.6 * 1.3)
 EDGES = np.logspace(-30, -1, 90)
 UNIT = tuple(np.concatenate([[0.0], EDGES, np.linspace(0.1, 0.9, 20), 1 - EDGES[60:], [1.0]]))
 
@@ -276,6 +277,16 @@ CASES = [
         Numeric(lambda y: -huber_loss((y - 0.7) / 1.3, 1.2), HUBER),
         **NEARER,
         breaks=HUBER,
+    ),
+    Case("hyperbolic_secant", dist.HyperbolicSecant, {"loc": 0.7, "scale": 1.3}, st.hypsecant(0.7, 1.3), **NEARER),
+    Case(
+        "epsilon_insensitive",
+        dist.EpsilonInsensitive,
+        {"loc": 0.7, "scale": 1.3, "epsilon": 0.6},
+        Numeric(lambda y: -np.maximum(np.abs(y - 0.7) / 1.3 - 0.6, 0), TUBE),
+        **NEARER,
+        kinked=True,
+        breaks=TUBE,
     ),
     Case(
         "elastic_net",
