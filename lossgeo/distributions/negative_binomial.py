@@ -44,7 +44,11 @@ class NegativeBinomial(Distribution):
         linear = count * jnp.log(jnp.where(empty, 1, mean)) - jax.scipy.special.gammaln(count + 1)
         # (r + y) log(1 + mean/r) tends to mean, and log Gamma(y + r)/Gamma(r) - y log r to 0.
         m = mean * u
-        decay = (1 + count * u) * mean * (1 - m * numerics.log1p_remainder(m))
+        near = m < 1
+        inner, outer, finite = jnp.where(near, m, 0), jnp.where(near, 1, m), jnp.where(near, 1, r)
+        center = (1 + count * u) * jnp.where(near, mean, 0) * (1 - inner * numerics.log1p_remainder(inner))
+        # Far out the first form, mean (log(1 + m)/m), is all cancellation.
+        decay = jnp.where(near, center, (finite + count) * jnp.log1p(outer))
         return restrict(linear - decay + numerics.log_rising(count, r), inside, y)
 
     def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:

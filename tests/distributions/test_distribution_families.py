@@ -221,6 +221,17 @@ def test_laplace_prox_is_the_minimizer_and_exact_at_the_kink():
     np.testing.assert_allclose(grid[value.argmin(axis=0), 0], y, atol=1e-3)
 
 
+@pytest.mark.parametrize("mean", [2.4, 2.6, 1e5, 1e10, 1e20, 1e80])
+def test_negative_binomial_of_a_large_mean(mean):
+    # With r = 2.5 and y = 3 the power r (log r - log(r + mean)) + y (log mean - log(r + mean)), in exact order.
+    r, y = 2.5, 3.0
+    power = -(r + y) * math.log1p(mean / r) + y * math.log(mean / r)
+    exact = math.lgamma(r + y) - math.lgamma(r) - math.lgamma(y + 1) + power
+    value, slope = jax.value_and_grad(lambda m: dist.NegativeBinomial(m, r).log_prob(y))(mean)
+    assert float(value) == pytest.approx(exact, rel=1e-14)
+    assert float(slope) == pytest.approx(y / mean - (r + y) / (r + mean), rel=1e-12)
+
+
 def test_negative_binomial_tends_to_the_poisson():
     """log NB = log Poisson + ((y - mean)^2 - y) / 2 r + O(1 / r^2), with the derivative of that in r; at inf too."""
     y = np.array([0.0, 1.0, 7.0, 40.0])
