@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from lossgeo.dictionary.card import Explanation
-from lossgeo.dictionary.declared_card import card_of_reading
-from lossgeo.dictionary.numeric import explain_values
+from lossgeo.dictionary.declared_card import card_of_reading, refusal
+from lossgeo.dictionary.numeric import NotFound, find
 from lossgeo.dictionary.structural import read
+from lossgeo.dictionary.values_card import card_of_values
 from lossgeo.objective import Objective
 from lossgeo.posing import pose
 from lossgeo.validation import prepare
@@ -53,4 +54,5 @@ def explain(objective: Any, params: Any, *data: Any) -> Explanation:
         reading = read(posed)
         if reading is not None:
             return card_of_reading(posed, reading)
-    return explain_values(objective, params, *data)
+    found = find(objective, params, data)
+    return refusal(found.reason, found.residual, "numeric") if isinstance(found, NotFound) else card_of_values(found)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["Values", "certificate_bound", "evaluate", "row_scale", "rows_at_once"]
+__all__ = ["CELLS", "SIZES", "Values", "certificate_bound", "evaluate", "row_scale", "rows_at_once"]
 
 SIZES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Sizes of probes in units of the linear predictor: the center, the shoulders, and the tails of a loss."""
