@@ -15,9 +15,9 @@ from lossgeo.messages import describe
 from lossgeo.metric import LARGEST_ROOT, fisher_root, root_size
 from lossgeo.objective import Objective
 from lossgeo.planning import Plan
-from lossgeo.posing import Posed, as_problem, pose
+from lossgeo.posing import Posed, pose
 from lossgeo.solvers import DENSE_LIMIT, LevenbergMarquardt, Newton, Status
-from lossgeo.solving import Solution, conclude, default_tol, minimize
+from lossgeo.solving import Solution, conclude_given, default_tol, minimize
 from lossgeo.validation import Checks, check_values, prepare, raise_for, raise_for_start
 
 __all__ = ["Fit", "FitError", "fit"]
@@ -268,5 +268,4 @@ def _solve_checked(
 @quick_jit()
 def _judge(posed: Posed, tol: Any) -> tuple[Solution, Checks]:
     """Certify given parameters."""
-    u = posed.to_unconstrained(posed.template)
-    return conclude(as_problem(posed), u, tol, jnp.asarray(Status.MAX_STEPS), 0), check_values(posed, fitted=True)
+    return conclude_given(posed, tol), check_values(posed, fitted=True)

@@ -13,6 +13,11 @@ from lossgeo.supports import Real
 
 __all__ = ["coordinate_names", "describe"]
 
+NO_CURVATURE = (
+    "The loss has kinks, so that there is no observed information: standard errors are NaN for cov='observed' and "
+    "'sandwich'; cov='expected' trusts the density."
+)
+
 
 def coordinate_names(tree: Any, sizes: list[int] | None = None) -> list[str]:
     """Names of the entries of a raveled tree, ``coef[3]``; ``sizes`` where leaves have other numbers of coordinates."""
@@ -36,7 +41,11 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
     sizes = [leaf.size for leaf in jax.eval_shape(posed.to_unconstrained, posed.template)]
     names = coordinate_names(posed.template, sizes)
     edm, steps = float(solution.edm), int(solution.num_steps)
+    # Losses with kinks in the data have a duality gap, and no curvature that would make a standard error.
+    kinked = bool(c.finite) and c.hessian is not None and c.hessian.size > 0 and bool(np.all(np.isnan(c.hessian)))
     left = f"{edm:.1e} nats are left ({np.sqrt(2 * max(edm, 0.0)):.1e} standard errors), tol is {tol:.1e}"
+    if kinked:
+        left = f"the duality gap is {edm:.1e} nats, tol is {tol:.1e}"
     precision = ""
     if np.dtype(c.edm.dtype) == np.float32:
         precision = (
@@ -49,7 +58,8 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
             f"{float(c.noise):.1e} nats."
         )
     if status == Status.CONVERGED:
-        return f"Converged in {steps} step{'' if steps == 1 else 's'}: {left}."
+        remark = f" {NO_CURVATURE}" if kinked else ""
+        return f"Converged in {steps} step{'' if steps == 1 else 's'}: {left}.{remark}"
     if solution.plan is None and status in (Status.MAX_STEPS, Status.STALLED):
         return f"Not at the optimum: {left}. These parameters were given, not fitted; lg.fit can start from them."
     if status == Status.MAX_STEPS:
@@ -81,6 +91,12 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
         return (
             f"A saddle, not a minimum: along {_direction(solution.direction, names)} the curvature is negative (least "
             f"eigenvalue {float(c.eigenvalue):.1e} of the equilibrated Hessian). Start elsewhere."
+        )
+    if status == Status.UNIDENTIFIED and kinked:
+        return (
+            "Several optima: from the estimates on, the objective does not change along "
+            f"{_direction(solution.direction, names)} ({left}). {_list(names, np.asarray(c.null_weight) > 1e-6)} could "
+            "take other values within a range. A proper prior picks one; more data, or data without ties, may too."
         )
     if status == Status.UNIDENTIFIED:
         involved = np.asarray(c.null_weight) > 1e-6

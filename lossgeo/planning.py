@@ -6,11 +6,13 @@ from typing import Any
 import optax
 
 from lossgeo.metric import is_curved, root_size
+from lossgeo.piecewise import piecewise, with_pieces
 from lossgeo.posing import structure_of
 from lossgeo.solvers import (
     DENSE_LIMIT,
     LBFGS,
     GradientTransform,
+    InteriorPoint,
     LevenbergMarquardt,
     Newton,
     NewtonCG,
@@ -79,7 +81,8 @@ def plan_solver(solver: Any, num_params: int, kinked: bool, curved: bool = False
         raise ValueError(
             f"solvers.LevenbergMarquardt needs a smooth objective of moderate size, but {reason}. Use solver='auto'."
         )
-    return Plan(solver, None if isinstance(solver, Damped) else newton, "chosen by the caller")
+    polishes = not isinstance(solver, Damped | InteriorPoint)
+    return Plan(solver, newton if polishes else None, "chosen by the caller")
 
 
 def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
@@ -91,8 +94,8 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
         host: whether the caller can drive a solver from the host.
 
     Raises:
-        ValueError: ``WorkingSet`` or ``LevenbergMarquardt`` was asked for, but the caller or the problem is not made
-            for it.
+        ValueError: ``WorkingSet``, ``InteriorPoint`` or ``LevenbergMarquardt`` was asked for, but the caller or the
+            problem is not made for it.
     """
     num_params = sum(leaf.size for leaf in problem.init)
     automatic = isinstance(solver, str) and solver == "auto" and num_params > DENSE_LIMIT
@@ -113,6 +116,12 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
                 f"constant hyper-parameters in a linear predictor, and at most {chosen.max_other} other coordinates; "
                 f"found is {found or 'no linear predictor'}. Use solver='auto'."
             )
+    if isinstance(solver, str) and solver == "auto" and num_params <= DENSE_LIMIT:
+        kinks = piecewise(problem)
+        if kinks is not None:
+            return Plan(InteriorPoint(), None, f"{kinks.words}, solved to a vertex; {num_params} parameters", found)
+    elif isinstance(solver, InteriorPoint):
+        with_pieces(problem)
     kinked = problem.kinks is not None
     curved = not kinked and num_params <= DENSE_LIMIT and is_curved(problem.args)
     plan = plan_solver(solver, num_params, kinked, curved)

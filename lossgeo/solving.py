@@ -12,6 +12,7 @@ from lossgeo import linalg
 from lossgeo._pytree import pytree, static
 from lossgeo.metric import with_metric
 from lossgeo.objective import Objective
+from lossgeo.piecewise import with_pieces
 from lossgeo.planning import Plan, plan_for
 from lossgeo.posing import Posed, as_problem, is_kinked, kinks, objective_value, pose
 from lossgeo.solvers import (
@@ -19,6 +20,7 @@ from lossgeo.solvers import (
     RUNNING,
     Certificate,
     FlatProblem,
+    InteriorPoint,
     LevenbergMarquardt,
     Newton,
     Problem,
@@ -26,11 +28,16 @@ from lossgeo.solvers import (
     Whitening,
     certify,
     run,
+    vertex_near,
     whiten,
 )
 from lossgeo.verdict import verdict
+from lossgeo.vertices import LARGEST_NOISE, judge, sensitive
 
-__all__ = ["Solution", "advance", "begin", "conclude", "default_tol", "finish", "minimize", "solve"]
+__all__ = ["Solution", "advance", "begin", "conclude", "conclude_given", "default_tol", "finish", "minimize", "solve"]
+
+NOISE_OF_VALUE = 64.0
+"""Rounding error of a sum of terms of both signs, in units of the last digit of the sum."""
 
 
 @pytree
@@ -114,7 +121,10 @@ def _solve(
 ) -> Solution:
     posed = pose(objective, init_params, data, weights)
     solution = minimize(jax.lax.stop_gradient(posed), solver, tol, max_steps)
-    u = _implicit(posed, solution)
+    if isinstance(getattr(solution.plan, "solver", None), InteriorPoint):
+        u = sensitive(posed, posed.to_unconstrained(solution.params), solution.status == Status.CONVERGED)
+    else:
+        u = _implicit(posed, solution)
     return dataclasses.replace(solution, params=posed.to_params(u), value=objective_value(u, posed))
 
 
@@ -146,6 +156,11 @@ def finish(problem: Problem, plan: Plan, state: Any, tol: Any, interrupted: bool
     posed = problem.args
     tol = _as_tol(posed, tol)
     num_steps, status = state.num_steps, state.status
+    if isinstance(plan.solver, InteriorPoint):
+        status = jnp.where(jnp.asarray(interrupted), Status.INTERRUPTED, status)
+        ended = judge(problem, vertex_near(state), tol, status)
+        params = posed.to_params(ended.u)
+        return Solution(params, ended.value, ended.status, num_steps, ended.certificate, ended.direction, plan)
     problem, whitening = _equipped(problem, plan), None
     if plan.polish is not None:
         problem = dataclasses.replace(problem, init=plan.solver.params(problem, state))
@@ -183,8 +198,34 @@ def conclude(
     return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, direction)
 
 
+def conclude_given(posed: Posed, tol: Any) -> Solution:
+    """Certify the parameters of a posed objective.
+
+    Where the loss has kinks in the data a point alone tells no gap: the problem is solved, and its dual value bounds
+    the optimum from below.
+    """
+    problem = as_problem(posed)
+    u, ended = posed.to_unconstrained(posed.template), jnp.asarray(Status.MAX_STEPS)
+    if not isinstance(plan_for(problem, "auto").solver, InteriorPoint):
+        return conclude(problem, u, tol, ended, 0)
+    best = minimize(posed, "auto", tol, None)
+    value = objective_value(u, posed)
+    noise = NOISE_OF_VALUE * jnp.finfo(value.dtype).eps * jnp.abs(value)
+    edm = jnp.maximum(value - best.value, 0.0) + best.edm
+    reached = edm <= jnp.maximum(_as_tol(posed, tol), jnp.minimum(noise, LARGEST_NOISE))
+    solved = (best.status == Status.CONVERGED) | (best.status == Status.UNIDENTIFIED)
+    certificate = dataclasses.replace(
+        best.certificate, edm=edm, noise=noise, kkt_residual=jnp.where(reached, best.kkt_residual, jnp.nan)
+    )
+    status = jnp.where(solved & ~reached, Status.MAX_STEPS, best.status)
+    params = posed.to_params(u)
+    return Solution(params, value, status, jnp.asarray(0), certificate, best.direction)
+
+
 def _equipped(problem: Problem, plan: Plan) -> Problem:
     """The problem with what the main solver needs of it."""
+    if isinstance(plan.solver, InteriorPoint):
+        return with_pieces(problem)
     return with_metric(problem) if isinstance(plan.solver, LevenbergMarquardt) else problem
 
 

@@ -17,7 +17,7 @@ FLOORS = [
     {"distributions", "losses"},
     {"models", "likelihoods", "priors"},
     {"objective"},
-    {"posing", "sparsity", "metric", "planning", "verdict", "solving", "messages", "targets"},
+    {"posing", "piecewise", "sparsity", "metric", "planning", "verdict", "vertices", "solving", "messages", "targets"},
     {"validation", "inference", "dictionary", "scale"},
     {"working_sets", "driving", "fitting", "paths", "sklearn"},
     {"plotting", "__init__"},

@@ -156,6 +156,10 @@ class Hinge(MarginLoss):
         (m,) = floating(m)
         return jnp.where(m >= 1, 0, 1 - m)
 
+    def kinks(self) -> list[tuple[ArrayLike, ArrayLike, ArrayLike]]:
+        """See :meth:`MarginLoss.kinks`."""
+        return [(1.0, -1.0, 0.0)]
+
     def minimizer(self, eta: ArrayLike) -> jax.Array:
         r""":math:`\operatorname{sign}(2\eta - 1)`; anything in [-1, 1] where that is 0."""
         (eta,) = floating(eta)

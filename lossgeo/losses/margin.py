@@ -60,6 +60,13 @@ class MarginLoss:
     undefined: ClassVar[tuple[str, ...]] = ()
     """Methods that make no sense for this loss."""
 
+    def kinks(self) -> list[tuple[ArrayLike, ArrayLike, ArrayLike]] | None:
+        r"""Place :math:`k` of each kink with the slopes :math:`l \le 0 \le h` that it adds below and above it.
+
+        For a convex piecewise linear loss, :math:`\varphi(m) = \sum_k \max(l_k(m - k), h_k(m - k))`; else ``None``.
+        """
+        return None
+
     def value(self, m: ArrayLike) -> jax.Array:
         """Loss of margins, any shape."""
         raise NotImplementedError

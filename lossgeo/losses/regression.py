@@ -100,6 +100,10 @@ class Pinball(RegressionLoss):
         r, tau = floating(r, self.tau)
         return 0.5 * r * (jnp.sign(r) + (2 * tau - 1))
 
+    def kinks(self) -> list[tuple[ArrayLike, ArrayLike, ArrayLike]]:
+        """See :meth:`RegressionLoss.kinks`."""
+        return [(0.0, jnp.asarray(self.tau) - 1.0, self.tau)]
+
     def prox(self, v: ArrayLike, step: ArrayLike) -> jax.Array:
         r"""Soft thresholding by :math:`\gamma\tau` from above, by :math:`\gamma(1 - \tau)` from below."""
         v, step, tau = floating(v, step, self.tau)
@@ -141,6 +145,10 @@ class AbsoluteError(RegressionLoss):
         r""":math:`|r|`."""
         (r,) = floating(r)
         return r * jnp.sign(r)
+
+    def kinks(self) -> list[tuple[ArrayLike, ArrayLike, ArrayLike]]:
+        """See :meth:`RegressionLoss.kinks`."""
+        return [(0.0, -1.0, 1.0)]
 
     def prox(self, v: ArrayLike, step: ArrayLike) -> jax.Array:
         """Soft thresholding by the step."""
@@ -271,6 +279,10 @@ class EpsilonInsensitive(RegressionLoss):
         """The sign outside the tube, 0 inside, half the sign at its edges."""
         r, epsilon = floating(r, self.epsilon)
         return 0.5 * (jnp.sign(r - epsilon) + jnp.sign(r + epsilon))
+
+    def kinks(self) -> list[tuple[ArrayLike, ArrayLike, ArrayLike]]:
+        """See :meth:`RegressionLoss.kinks`."""
+        return [(-jnp.asarray(self.epsilon), -1.0, 0.0), (self.epsilon, 0.0, 1.0)]
 
     def prox(self, v: ArrayLike, step: ArrayLike) -> jax.Array:
         """Unmoved inside the tube; outside, towards it by the step, at most to its edge."""

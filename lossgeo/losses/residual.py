@@ -72,6 +72,10 @@ class RegressionLoss:
         predictions, targets = matched("predictions", predictions, "targets", targets)
         return self.value(targets - predictions)
 
+    def kinks(self) -> list[tuple[ArrayLike, ArrayLike, ArrayLike]] | None:
+        """Kinks of a loss that is convex and piecewise linear, else ``None``; see :meth:`MarginLoss.kinks`."""
+        return None
+
     def derivative(self, r: ArrayLike) -> jax.Array:
         """Derivative in the residual; at a kink the middle of the subdifferential."""
         (r,) = floating(r)

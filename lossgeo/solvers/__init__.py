@@ -6,6 +6,7 @@
 ``LBFGS``               smooth, many parameters; polished by ``NewtonCG``
 ``ProximalGradient``    kinked; polished on the face it found by ``Newton`` or, with many parameters, ``NewtonCG``
 ``WorkingSet``          kinked with many coefficients on one linear predictor: few columns at a time; host-driven
+``InteriorPoint``       losses that are piecewise linear in linear predictors: quantiles, hinges
 ``NewtonCG``            the matrix-free form of ``Newton``
 ``GradientTransform``   any optax transformation (an ``optax.GradientTransformation`` given as a solver becomes one)
 ======================  ============================================================================================
@@ -17,18 +18,22 @@ from lossgeo.solvers.certificate import DENSE_LIMIT as DENSE_LIMIT
 from lossgeo.solvers.certificate import Certificate as Certificate
 from lossgeo.solvers.certificate import certify as certify
 from lossgeo.solvers.gradient_transform import GradientTransform as GradientTransform
+from lossgeo.solvers.interior_point import InteriorPoint as InteriorPoint
 from lossgeo.solvers.lbfgs import LBFGS as LBFGS
 from lossgeo.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
 from lossgeo.solvers.loop import Solver as Solver
 from lossgeo.solvers.loop import run as run
 from lossgeo.solvers.newton import Newton as Newton
 from lossgeo.solvers.newton_cg import NewtonCG as NewtonCG
+from lossgeo.solvers.pieces import Pieces as Pieces
 from lossgeo.solvers.problem import FlatProblem as FlatProblem
 from lossgeo.solvers.problem import Problem as Problem
 from lossgeo.solvers.problem import Root as Root
 from lossgeo.solvers.proximal_gradient import ProximalGradient as ProximalGradient
 from lossgeo.solvers.status import RUNNING as RUNNING
 from lossgeo.solvers.status import Status as Status
+from lossgeo.solvers.vertex import Vertex as Vertex
+from lossgeo.solvers.vertex import vertex_near as vertex_near
 from lossgeo.solvers.whitening import Whitening as Whitening
 from lossgeo.solvers.whitening import whiten as whiten
 from lossgeo.solvers.working_set import WorkingSet as WorkingSet

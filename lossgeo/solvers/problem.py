@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 from lossgeo import linalg
 from lossgeo._pytree import pytree, static
+from lossgeo.solvers.pieces import Pieces
 
 
 class Derivatives(Protocol):
@@ -50,6 +51,8 @@ class Problem:
             ``None`` where none is known. Only :class:`LevenbergMarquardt` needs it.
         bend: ``bend(u, args, v) -> (p,)``, the product of the root's transpose with the second derivative of its
             residual along ``v``; ``None`` where it is not known.
+        pieces: ``pieces(args) -> Pieces``, the function as a convex one that is piecewise linear but for a quadratic,
+            up to a constant; ``None`` where it is not one. Only :class:`InteriorPoint` needs it.
     """
 
     fun: Callable[[Any, Any], jax.Array] = static()
@@ -59,6 +62,7 @@ class Problem:
     derivatives: Derivatives | None = static(default=None)
     root: Callable[[Any, Any], "Root"] | None = static(default=None)
     bend: Callable[[Any, Any, jax.Array], jax.Array] | None = static(default=None)
+    pieces: Callable[[Any], Pieces] | None = static(default=None)
 
 
 class Root(NamedTuple):

@@ -3,6 +3,14 @@
 from lossgeo.structure.dependence import depends_on
 from lossgeo.structure.derivatives import RowDerivatives
 from lossgeo.structure.discovery import LinearPredictor, RowStructure, discover
-from lossgeo.structure.linearity import is_generalized_linear
+from lossgeo.structure.linearity import is_affine, is_generalized_linear
 
-__all__ = ["LinearPredictor", "RowDerivatives", "RowStructure", "depends_on", "discover", "is_generalized_linear"]
+__all__ = [
+    "LinearPredictor",
+    "RowDerivatives",
+    "RowStructure",
+    "depends_on",
+    "discover",
+    "is_affine",
+    "is_generalized_linear",
+]

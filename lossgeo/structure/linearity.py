@@ -1,14 +1,15 @@
-"""Whether a function is linear in its argument, but for one last function of each entry; read from its jaxpr."""
+"""Whether a function is affine, or affine but for one last function of each entry; read from its jaxpr."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from lossgeo.structure.discovery import CALLS, DERIVATIVE_RULES
 
-__all__ = ["is_generalized_linear"]
+__all__ = ["is_affine", "is_generalized_linear"]
 
 REARRANGEMENTS = frozenset(
     "broadcast_in_dim concatenate convert_element_type copy dynamic_slice expand_dims gather neg pad reshape "
@@ -49,6 +50,16 @@ def is_generalized_linear(fn: Callable[[Any], Any], argument: Any) -> list[bool]
     return [kind is not _OTHER for kind in _propagate(jaxpr, [_Kind(True, v) for v in jaxpr.invars])]
 
 
+def is_affine(fn: Callable[[Any], Any], argument: Any) -> list[bool]:
+    """Whether each leaf of ``fn(argument)`` is an affine function of the argument, or does not depend on it.
+
+    A proof but for rounding. Conservative: an operation that is not known counts as not affine.
+    """
+    jaxpr = jax.make_jaxpr(fn)(argument).jaxpr
+    kinds = _propagate(jaxpr, [_Kind(True, v) for v in jaxpr.invars])
+    return [kind is None or (kind is not _OTHER and kind.affine) for kind in kinds]
+
+
 def _propagate(jaxpr: Any, inputs: list[_Kind | None]) -> list[_Kind | None]:
     """Kinds of the outputs of a jaxpr, from those of its inputs."""
     kinds: dict[Any, _Kind | None] = dict(zip(jaxpr.invars, inputs, strict=True))
@@ -76,6 +87,7 @@ def _result(equation: Any, operands: list[_Kind | None], out: Any) -> _Kind | No
     if _OTHER in dependent:
         return _OTHER
     linear = all(k.affine for k in dependent) and _is_linear(name, operands)
+    linear = linear and jnp.issubdtype(out.aval.dtype, jnp.floating)
     shapes = {v.aval.shape for v, k in zip(equation.invars, operands, strict=True) if k is not None}
     if name in ENTRYWISE and len({k.source for k in dependent}) == 1 and shapes == {out.aval.shape}:
         return _Kind(linear, dependent[0].source)

@@ -1,0 +1,257 @@
+r"""Objectives that are piecewise linear in linear predictors: what is declared, and its proof.
+
+Read off what is declared: a model that returns a ``Laplace``, ``AsymmetricLaplace`` or ``EpsilonInsensitive``
+distribution, or a loss that tells its kinks (``losses.hinge``, ``losses.Pinball``, ...), with flat, ``Normal``,
+``Laplace`` or ``ElasticNet`` priors. That residuals are affine in the coefficients and slopes free of them is proved
+from the jaxpr; at the end of every fit the objective itself must agree with the function that was solved (see
+:mod:`lossgeo.vertices`).
+
+A scale that is a parameter itself is estimated with the rest where all priors are flat: the coefficients do not depend
+on it, and at the optimum it is the weighted mean of the losses.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from lossgeo import supports
+from lossgeo.distributions import AsymmetricLaplace, ElasticNet, EpsilonInsensitive, Fixed, Flat, Laplace, Normal
+from lossgeo.likelihoods import FunctionLikelihood, ModelLikelihood
+from lossgeo.likelihoods.declared import LossOfModel
+from lossgeo.losses import MarginLoss
+from lossgeo.posing import Posed
+from lossgeo.priors import FunctionPrior, Tied, TreePrior
+from lossgeo.solvers import Pieces, Problem
+from lossgeo.structure import depends_on, is_affine
+
+__all__ = ["Piecewise", "piecewise", "with_pieces"]
+
+
+NOISES = (Laplace, AsymmetricLaplace, EpsilonInsensitive)
+"""Noise whose minus log-density is piecewise linear in the location."""
+
+
+class _Kink(NamedTuple):
+    """One kink for each observation: distances from it and the slopes on either side; all of shape ``(n,)``."""
+
+    residual: jax.Array
+    low: jax.Array
+    high: jax.Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Piecewise:
+    """How a posed problem is piecewise linear; static. Made by :func:`piecewise`.
+
+    Args:
+        scale: index of the leaf that is the scale of the noise, or ``None`` where that is held.
+        absolute: whether a prior has a kink.
+        words: what was found.
+    """
+
+    scale: int | None
+    absolute: bool
+    words: str
+
+    def coefficients(self, u: list[jax.Array]) -> jax.Array:
+        """All coordinates but the scale, shape ``(p,)``."""
+        return ravel_pytree([v for i, v in enumerate(u) if i != self.scale])[0]
+
+    def join(self, like: list[jax.Array], z: jax.Array, scale: Any = None) -> list[jax.Array]:
+        """Coordinates from those of :meth:`coefficients` and the scale, by default that of ``like``."""
+        rest = iter(ravel_pytree([v for i, v in enumerate(like) if i != self.scale])[1](z))
+        held = like[self.scale] if scale is None and self.scale is not None else scale
+        return [held if i == self.scale else next(rest) for i in range(len(like))]
+
+    def pieces(self, posed: Posed) -> Pieces:
+        """The function that is minimised, for unit scale where the scale is a parameter."""
+        u = jax.eval_shape(posed.to_unconstrained, posed.template)
+        like = [jnp.zeros(v.shape, v.dtype) for v in u]
+        origin = self.coefficients(like)
+
+        def residuals(z: jax.Array) -> jax.Array:
+            kinks = _kinks(posed, self.join(like, z), unit=self.scale is not None)
+            return jnp.concatenate([k.residual for k in kinks]).astype(z.dtype)
+
+        offset, push = jax.linearize(residuals, origin)
+        rows = jax.vmap(push, out_axes=1)(jnp.eye(origin.shape[0], dtype=origin.dtype))
+        kinks = _kinks(posed, like, unit=self.scale is not None)
+        low, high = (jnp.concatenate([getattr(k, name) for k in kinks]) for name in ("low", "high"))
+        if posed.weights is not None:
+            weights = jnp.tile(posed.weights, len(kinks)).astype(low.dtype)
+            low, high = weights * low, weights * high
+        absolute, center, strength = self._penalties(posed, u)
+        if not self.absolute:
+            return Pieces(rows, -offset, low.astype(origin.dtype), high.astype(origin.dtype), strength, center)
+        return Pieces(
+            jnp.concatenate([rows, jnp.eye(origin.shape[0], dtype=origin.dtype)]),
+            jnp.concatenate([-offset, center]),
+            jnp.concatenate([low.astype(origin.dtype), -absolute]),
+            jnp.concatenate([high.astype(origin.dtype), absolute]),
+            strength,
+            center,
+        )
+
+    def _penalties(self, posed: Posed, u: list[Any]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Strength of the kinks of the prior, its centers, and the strength of its quadratic, shape ``(p,)`` each."""
+        columns: list[list[jax.Array]] = [[], [], []]
+        for index, (entry, v) in enumerate(zip(posed.objective.prior.entries(posed.template) or [], u, strict=True)):
+            if index != self.scale:
+                for column, value in zip(columns, _penalty(entry.distribution), strict=True):
+                    column.append(jnp.broadcast_to(jnp.asarray(value, v.dtype), v.shape))
+        absolute, center, strength = (ravel_pytree(column)[0] for column in columns)
+        return absolute, center, strength
+
+    def num_observed(self, posed: Posed) -> jax.Array:
+        """Sum of the weights of the observations."""
+        n = posed.data[-1].shape[0]
+        return jnp.asarray(float(n)) if posed.weights is None else jnp.sum(posed.weights)
+
+
+def piecewise(problem: Problem) -> Piecewise | None:
+    """How a posed problem is piecewise linear, or ``None`` where it cannot be shown to be; static."""
+    posed = problem.args
+    prior = posed.objective.prior
+    if not problem.init or not posed.data or not isinstance(posed.data[-1], jax.Array) or posed.data[-1].ndim != 1:
+        return None
+    if type(prior) not in (TreePrior, FunctionPrior):
+        return None
+    entries = prior.entries(posed.template)
+    found = _scale_of(posed)
+    if found is None or entries is None:
+        return None
+    scale, words = found
+    u = problem.init
+    for index, (entry, support, v) in enumerate(zip(entries, posed.supports, u, strict=True)):
+        kind = type(entry.distribution)
+        if v.size == 0 and kind in (Fixed, Tied):
+            continue
+        if index == scale:
+            if kind is not Flat or type(support) is not type(supports.positive) or v.size != 1:
+                return None
+        elif not isinstance(support, supports.Real) or kind not in (Flat, Normal, Laplace, ElasticNet):
+            return None
+        elif scale is not None and kind is not Flat:
+            return None
+
+    def hyper_parameters(params: Any) -> Any:
+        return [jax.tree.map(jnp.asarray, jax.tree.leaves(e.distribution)) for e in prior.entries(params)]
+
+    if any(depends_on(hyper_parameters, posed.template)):
+        return None
+
+    def residuals(u: list[jax.Array]) -> list[jax.Array]:
+        return [k.residual for k in _kinks(posed, u, unit=scale is not None)]
+
+    def slopes(u: list[jax.Array]) -> list[jax.Array]:
+        return [s for k in _kinks(posed, u, unit=scale is not None) for s in (k.low, k.high)]
+
+    if any(depends_on(slopes, u)) or not all(is_affine(residuals, u)):
+        return None
+    if scale is not None and any(depends_on(lambda v: residuals([*u[:scale], v, *u[scale + 1 :]]), u[scale])):
+        return None
+    absolute = any(isinstance(entry.distribution, Laplace | ElasticNet) for entry in entries)
+    return Piecewise(scale, absolute, words)
+
+
+def with_pieces(problem: Problem) -> Problem:
+    """A posed problem that tells its pieces.
+
+    Raises:
+        ValueError: it has none.
+    """
+    found = piecewise(problem)
+    if found is None:
+        raise ValueError(
+            "solvers.InteriorPoint needs independent rows whose loss is convex and piecewise linear in a linear "
+            "predictor, and flat, Normal, Laplace or ElasticNet priors on the real line. Such losses are a model that "
+            "returns a Laplace, AsymmetricLaplace or EpsilonInsensitive distribution, and a loss with kinks such as "
+            "losses.hinge in lg.pseudo_likelihood. "
+            "Use solver='auto'."
+        )
+    return dataclasses.replace(problem, pieces=found.pieces)
+
+
+def _scale_of(posed: Posed) -> tuple[int | None, str] | None:
+    """Leaf that is the scale of the noise (or ``None`` in its place), and the loss in words; ``None`` for others."""
+    likelihood = posed.objective.likelihood
+    if type(likelihood) is FunctionLikelihood and type(likelihood.fn) is LossOfModel:
+        loss = likelihood.fn.loss
+        kind = type(loss)
+        told = getattr(loss, "kinks", None)
+        # A class that changes the value of a loss has to tell its kinks anew.
+        if told is None or _owner(kind, "kinks") is not _owner(kind, "value") or told() is None:
+            return None
+        return None, f"the loss {kind.__name__} is piecewise linear"
+    if type(likelihood) is not ModelLikelihood:
+        return None
+    kinds = []
+
+    def scale(params: Any) -> jax.Array:
+        distribution = likelihood.distribution(params, *posed.data[:-1])
+        kinds.append(type(distribution))
+        return distribution.scale if kinds[0] in NOISES else jnp.zeros(())
+
+    jaxpr = jax.make_jaxpr(scale)(posed.template).jaxpr
+    if kinds[0] not in NOISES:
+        return None
+    words = f"{kinds[0].__name__} noise is a loss that is piecewise linear"
+    leaf = [i for i, v in enumerate(jaxpr.invars) if v is jaxpr.outvars[0]]
+    # The tube of an epsilon-insensitive loss moves with the scale: that has to be held.
+    held = not leaf or kinds[0] is EpsilonInsensitive or type(posed.supports[leaf[0]]) is supports.Point
+    return (None if held else leaf[0]), words
+
+
+def _owner(kind: type, name: str) -> type | None:
+    return next((c for c in kind.__mro__ if name in vars(c)), None)
+
+
+def _kinks(posed: Posed, u: list[jax.Array], *, unit: bool) -> list[_Kink]:
+    """The kinks of the loss of each observation; with ``unit`` for noise of scale 1."""
+    likelihood, target = posed.objective.likelihood, posed.data[-1]
+    params = posed.to_params(u)
+    if isinstance(likelihood, FunctionLikelihood):
+        loss, model = likelihood.fn.loss, likelihood.fn.model
+        prediction = model(params, *posed.data[:-1])
+        if isinstance(loss, MarginLoss):
+            signs = jnp.where(target == 1, 1, jnp.where(target == 0, -1, jnp.nan)).astype(prediction.dtype)
+            residual = signs * prediction
+        else:
+            residual = target - prediction
+        kinks = loss.kinks()
+    else:
+        distribution = likelihood.distribution(params, *posed.data[:-1])
+        scale = jnp.asarray(1.0 if unit else distribution.scale)
+        residual = target - distribution.loc
+        if isinstance(distribution, AsymmetricLaplace):
+            q = jnp.asarray(distribution.quantile)
+            kinks = [(0.0, (q - 1) / scale, q / scale)]
+        elif isinstance(distribution, EpsilonInsensitive):
+            width = jnp.asarray(distribution.epsilon) * scale
+            kinks = [(-width, -1 / scale, 0.0), (width, 0.0, 1 / scale)]
+        else:
+            kinks = [(0.0, -1 / scale, 1 / scale)]
+    dtype = jnp.result_type(residual, float)
+    shape = target.shape
+    return [
+        _Kink(
+            jnp.broadcast_to(residual - jnp.asarray(place, dtype), shape),
+            *(jnp.broadcast_to(jnp.asarray(slope, dtype), shape) for slope in (low, high)),
+        )
+        for place, low, high in kinks
+    ]
+
+
+def _penalty(distribution: Any) -> tuple[Any, Any, Any]:
+    """Strength of the kink, center, and strength of the quadratic of a prior."""
+    if isinstance(distribution, Laplace):
+        return 1 / jnp.asarray(distribution.scale), distribution.loc, 0.0
+    if isinstance(distribution, Normal):
+        return 0.0, distribution.loc, 1 / jnp.square(distribution.scale)
+    if isinstance(distribution, ElasticNet):
+        quadratic = 1 / jnp.square(distribution.normal_scale)
+        return 1 / jnp.asarray(distribution.laplace_scale), distribution.loc, quadratic
+    return 0.0, 0.0, 0.0

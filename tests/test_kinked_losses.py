@@ -1,0 +1,294 @@
+"""Losses with kinks in the data: what is recognised, that it is solved to a vertex, and what is refused or flagged."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lossgeo as lg
+from lossgeo import distributions as dist
+from lossgeo import losses, solvers, supports
+from lossgeo._pytree import pytree
+from lossgeo.piecewise import piecewise
+from lossgeo.planning import plan_for
+from lossgeo.posing import as_problem, pose
+
+pytestmark = pytest.mark.usefixtures("fast_compilation")
+
+RNG = np.random.default_rng(11)
+N = 31
+X = RNG.normal(size=(N, 2))
+Y = X @ [1.0, -0.5] + 0.3 + RNG.laplace(size=N)
+LABELS = (Y > 0).astype(float)
+START = {"coef": jnp.zeros(2), "intercept": jnp.asarray(0.0)}
+RIDGE = {"coef": dist.Normal(0.1, 0.7), "intercept": dist.Flat()}
+
+
+def line(p, x):
+    return x @ p["coef"] + p["intercept"]
+
+
+def laplace(p, x):
+    return dist.Laplace(line(p, x), 0.8)
+
+
+def loss_of(loss):
+    return lg.pseudo_likelihood(loss, line)
+
+
+RECOGNISED = {
+    "absolute error as noise": (lg.likelihood(laplace), None, Y),
+    "a quantile": (lg.likelihood(lambda p, x: dist.AsymmetricLaplace(line(p, x), 0.5, 0.3)), None, Y),
+    "a tube": (lg.likelihood(lambda p, x: dist.EpsilonInsensitive(line(p, x), 0.5, 0.8)), RIDGE, Y),
+    "an offset and scales of its own": (
+        lg.likelihood(lambda p, x: dist.Laplace(line(p, x) + x[:, 0] ** 2, 0.5 + x[:, 1] ** 2)),
+        None,
+        Y,
+    ),
+    "hinge": (loss_of(losses.hinge), RIDGE, LABELS),
+    "pinball": (loss_of(losses.Pinball(0.7)), None, Y),
+    "absolute error": (loss_of(losses.absolute_error), {"coef": dist.Laplace(0.2, 0.3), "intercept": dist.Flat()}, Y),
+    "epsilon-insensitive": (loss_of(losses.EpsilonInsensitive(0.4)), RIDGE, Y),
+    "elastic net": (lg.likelihood(laplace), {"coef": dist.ElasticNet(0.0, 0.2, 0.5), "intercept": dist.Normal()}, Y),
+    "a coefficient that is held": (lg.likelihood(laplace), {"coef": None, "intercept": dist.Fixed(0.2)}, Y),
+}
+
+
+def problem(likelihood, prior=None, target=Y, start=None, **kwargs):
+    objective = lg.map_objective(likelihood, prior, **kwargs)
+    return as_problem(pose(objective, START if start is None else start, (jnp.asarray(X), jnp.asarray(target)), None))
+
+
+@pytest.mark.parametrize("name", RECOGNISED)
+def test_pieces_are_the_objective_up_to_a_constant(name):
+    # The function that solvers get and the objective agree at points on all sides of all kinks.
+    posed = problem(*RECOGNISED[name])
+    found = piecewise(posed)
+    assert isinstance(plan_for(posed, "auto").solver, solvers.InteriorPoint)
+    pieces = found.pieces(posed.args)
+    origin = [jnp.zeros_like(v) for v in posed.init]
+    constant = posed.fun(origin, posed.args) - pieces.value(found.coefficients(origin))
+    for scale in (1e-3, 0.1, 1.0, 10.0, 1e3):
+        u = [scale * jnp.asarray(RNG.normal(size=v.shape)) for v in posed.init]
+        value = pieces.value(found.coefficients(u)) + constant
+        np.testing.assert_allclose(posed.fun(u, posed.args), value, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hinge",
+        "absolute error",
+        pytest.param("a tube", marks=pytest.mark.slow),
+        pytest.param("a coefficient that is held", marks=pytest.mark.slow),
+    ],
+)
+def test_fits_end_in_the_minimum(name):
+    likelihood, prior, target = RECOGNISED[name]
+    objective = lg.map_objective(likelihood, prior)
+    fit = lg.fit(objective, START, X, target)
+    assert fit.status == lg.Status.CONVERGED and float(fit.edm) <= 1e-12
+    assert "interior points" in str(fit.plan) and "duality gap" in fit.message
+    values = jax.vmap(lambda c, b: objective.negative_log_posterior({"coef": c, "intercept": b}, fit.data, None))
+    for size in (1e-7, 1e-4, 1e-1):
+        coef, intercept = size * RNG.normal(size=(40, 2)), size * RNG.normal(size=40)
+        held = name == "a coefficient that is held"
+        around = values(
+            fit.params["coef"][None, :] + coef, fit.params["intercept"] + (0 * intercept if held else intercept)
+        )
+        assert np.all(around >= float(fit.value) - 1e-12)
+    # There is no curvature and hence no observed information.
+    assert all(np.all(np.isnan(leaf)) for leaf in jax.tree.leaves(fit.standard_errors("sandwich")))
+    zero = fit.params["coef"] == 0.2
+    np.testing.assert_array_equal(zero, name == "absolute error" and fit.params["coef"] == 0.2)
+
+
+@pytree
+class Overridden(losses.Hinge):
+    """Tells the kinks of another loss."""
+
+    def value(self, m):
+        return jnp.where(m >= 1, 0, jnp.square(1 - m))
+
+
+@pytree
+class Lying(losses.Hinge):
+    """Tells kinks that it does not have."""
+
+    def value(self, m):
+        return jnp.where(m >= 1, 0.0, 1.5 * (1 - m))
+
+    def kinks(self):
+        return [(1.0, -1.0, 0.0)]
+
+
+POSITIVE = {"coef": supports.positive, "intercept": None}
+WITH_SCALE = START | {"s": jnp.asarray(1.0)}
+
+
+REFUSED = {
+    "smooth noise": lambda: problem(lg.likelihood(lambda p, x: dist.Normal(line(p, x), 1.0))),
+    "a curved location": lambda: problem(lg.likelihood(lambda p, x: dist.Laplace(jnp.exp(line(p, x)), 1.0))),
+    "a scale that moves with the line": lambda: problem(
+        lg.likelihood(lambda p, x: dist.Laplace(line(p, x), jnp.exp(p["intercept"])))
+    ),
+    "a scale that is a function": lambda: problem(
+        lg.likelihood(lambda p, x: dist.Laplace(line(p, x), jnp.exp(p["s"]))), start=WITH_SCALE
+    ),
+    "a scale that is used twice": lambda: problem(
+        lg.likelihood(lambda p, x: dist.Laplace(line(p, x) + p["s"], p["s"])),
+        start=WITH_SCALE,
+        supports={"coef": None, "intercept": None, "s": supports.positive},
+    ),
+    "a scale under a prior": lambda: problem(
+        lg.likelihood(lambda p, x: dist.Laplace(line(p, x), p["s"])),
+        {"coef": None, "intercept": None, "s": dist.HalfNormal()},
+        start=WITH_SCALE,
+    ),
+    "a scale beside a penalty": lambda: problem(
+        lg.likelihood(lambda p, x: dist.Laplace(line(p, x), p["s"])),
+        RIDGE | {"s": dist.Flat(supports.positive)},
+        start=WITH_SCALE,
+    ),
+    "a constrained coefficient": lambda: problem(lg.likelihood(laplace), supports=POSITIVE),
+    "a heavy-tailed prior": lambda: problem(lg.likelihood(laplace), {"coef": dist.Cauchy(), "intercept": None}),
+    "a hierarchy": lambda: problem(
+        lg.likelihood(laplace), lambda p: {"coef": dist.Normal(p["intercept"], 1.0), "intercept": dist.Flat()}
+    ),
+    "a bare function": lambda: problem(lambda p, x, y: -jnp.abs(y - line(p, x))),
+    "a loss without kinks": lambda: problem(loss_of(losses.squared_hinge), target=LABELS),
+    "a loss that is not convex": lambda: problem(loss_of(losses.ramp), target=LABELS),
+    "an overridden value": lambda: problem(loss_of(Overridden()), target=LABELS),
+    "coefficients that are rounded": lambda: problem(
+        lg.likelihood(lambda p, x: dist.Laplace(x @ p["coef"] + p["intercept"].astype(int), 1.0))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_proved_to_be_piecewise_linear_is_not_taken_for_it(name):
+    assert piecewise(REFUSED[name]()) is None
+
+
+def test_a_loss_that_lies_about_its_kinks_is_not_called_solved():
+    objective = lg.map_objective(loss_of(Lying()), RIDGE)
+    fit = lg.fit(objective, START, X, LABELS, throw=False)
+    assert fit.status == lg.Status.STALLED and np.isinf(fit.edm)
+
+
+def test_the_solver_is_refused_where_it_does_not_apply():
+    objective = lg.map_objective(lg.likelihood(lambda p, x: dist.Normal(line(p, x), 1.0)))
+    with pytest.raises(ValueError, match="piecewise linear in a linear"):
+        lg.fit(objective, START, X, Y, solver=solvers.InteriorPoint())
+
+
+@pytest.mark.slow
+def test_a_weight_counts_an_observation_that_often():
+    objective = lg.map_objective(lg.likelihood(laplace))
+    counts = RNG.integers(0, 4, size=N)
+    weighted = lg.fit(objective, START, X, Y, weights=counts.astype(float))
+    repeated = lg.fit(objective, START, np.repeat(X, counts, axis=0), np.repeat(Y, counts))
+    for key in START:
+        np.testing.assert_allclose(weighted.params[key], repeated.params[key], rtol=1e-12)
+    np.testing.assert_allclose(weighted.value, repeated.value, rtol=1e-13)
+
+
+def noise_with_scale(p, x):
+    return dist.AsymmetricLaplace(line(p, x), p["s"], 0.4)
+
+
+SCALED = lg.map_objective(
+    lg.likelihood(noise_with_scale), supports={"coef": None, "intercept": None, "s": supports.positive}
+)
+
+
+def test_a_scale_is_the_mean_loss_and_its_information_that_of_the_density():
+    fit = lg.fit(SCALED, WITH_SCALE, X, Y)
+    held = lg.fit(
+        lg.map_objective(lg.likelihood(lambda p, x: dist.AsymmetricLaplace(line(p, x), 1.0, 0.4))), START, X, Y
+    )
+    np.testing.assert_allclose(fit.params["coef"], held.params["coef"], rtol=1e-12)
+    np.testing.assert_allclose(fit.params["s"], np.mean(losses.Pinball(0.4)(Y - line(fit.params, X))), rtol=1e-13)
+    # Expected information: q (1 - q) X'X / s^2 for the line, n / s^2 for the scale.
+    design, s = np.c_[X, np.ones(N)], float(fit.params["s"])
+    expected = np.sqrt(np.diag(np.linalg.inv(0.24 * design.T @ design))) * s
+    errors = fit.standard_errors("expected")
+    np.testing.assert_allclose(np.r_[errors["coef"], errors["intercept"]], expected, rtol=1e-10)
+    np.testing.assert_allclose(errors["s"], s / np.sqrt(N), rtol=1e-10)
+    assert np.isnan(fit.standard_errors()["s"]) and "no observed information" in fit.message
+
+
+def test_a_perfect_line_has_no_scale():
+    fit = lg.fit(SCALED, WITH_SCALE, X, X @ [1.0, 2.0] - 1.0, throw=False)
+    assert fit.status == lg.Status.AT_BOUNDARY and "s runs to the edge" in fit.message
+    np.testing.assert_allclose(fit.params["coef"], [1.0, 2.0], rtol=1e-12)
+
+
+def test_many_optima_are_flagged():
+    objective = lg.map_objective(lg.likelihood(lambda p, x: dist.Laplace(p["m"] + 0 * x[:, 0], 1.0)))
+    fit = lg.fit(objective, {"m": jnp.asarray(0.0)}, X[:-1], Y[:-1], throw=False)
+    assert fit.status == lg.Status.UNIDENTIFIED and "Several optima" in fit.message and "along m" in fit.message
+    middle = np.sort(Y[:-1])[N // 2 - 1 : N // 2 + 1]
+    assert middle[0] < float(fit.params["m"]) < middle[1] and np.isnan(fit.standard_errors("expected")["m"])
+    odd = lg.fit(objective, {"m": jnp.asarray(0.0)}, X, Y)
+    np.testing.assert_allclose(odd.params["m"], np.median(Y), rtol=1e-15)
+
+
+def test_parameters_that_someone_else_fitted_are_judged_by_the_dual():
+    objective = lg.map_objective(lg.likelihood(laplace))
+    best = lg.fit(objective, START, X, Y)
+    assert lg.Fit.from_params(objective, best.params, X, Y).status == lg.Status.CONVERGED
+    off = {**best.params, "intercept": best.params["intercept"] + 0.1}
+    fit = lg.Fit.from_params(objective, off, X, Y)
+    assert fit.status == lg.Status.MAX_STEPS
+    np.testing.assert_allclose(fit.edm, objective(off, X, Y) - float(best.value), rtol=1e-9)
+
+
+def test_solve_maps_and_differentiates():
+    objective = lg.map_objective(lg.likelihood(lambda p, x, q: dist.AsymmetricLaplace(line(p, x), 1.0, q)))
+
+    def coef(y, level):
+        solution = lg.solve(objective, START, jnp.asarray(X), jnp.full(N, level), y)
+        return jnp.append(solution.params["coef"], solution.params["intercept"]), solution.status
+
+    levels = jnp.array([0.2, 0.5, 0.7])
+    together, status = jax.jit(jax.vmap(lambda q: coef(jnp.asarray(Y), q)))(levels)
+    assert np.all(status == lg.Status.CONVERGED)
+    (one, _), jacobian = coef(jnp.asarray(Y), 0.5), jax.jacrev(lambda y: coef(y, 0.5)[0])(jnp.asarray(Y))
+    np.testing.assert_allclose(together[1], one, rtol=1e-12)
+    # The line passes through three observations and moves with these alone.
+    design = np.c_[X, np.ones(N)]
+    at_rest = np.flatnonzero(np.abs(Y - design @ np.asarray(one)) < 1e-12)
+    expected = np.zeros((3, N))
+    expected[:, at_rest] = np.linalg.inv(design[at_rest])
+    np.testing.assert_allclose(jacobian, expected, atol=1e-11)
+
+
+def test_derivatives_are_nan_where_the_optimum_is_not_a_point():
+    objective = lg.map_objective(lg.likelihood(lambda p, x: dist.Laplace(p["m"] + 0 * x[:, 0], 1.0)))
+
+    def median(y):
+        return lg.solve(objective, {"m": jnp.asarray(0.0)}, jnp.asarray(X[:-1]), y).params["m"]
+
+    value, gradient = jax.value_and_grad(median)(jnp.asarray(Y[:-1]))
+    assert np.isfinite(value) and np.all(np.isnan(gradient))
+
+
+@pytest.mark.slow
+def test_single_precision_converges_and_says_so():
+    objective = lg.map_objective(lg.likelihood(laplace))
+    single = jax.tree.map(lambda v: v.astype(jnp.float32), START)
+    fit = lg.fit(objective, single, X.astype(np.float32), Y.astype(np.float32))
+    double = lg.fit(objective, START, X, Y)
+    assert fit.params["coef"].dtype == jnp.float32 and float(fit.edm) <= 1e-4
+    np.testing.assert_allclose(fit.params["coef"], double.params["coef"], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_progress_and_budget():
+    told = []
+    objective = lg.map_objective(lg.likelihood(laplace))
+    fit = lg.fit(objective, START, X, Y, callback=lambda *a: told.append(a), callback_every=4)
+    assert [a[0] for a in told][:2] == [4, 8] and fit.status == lg.Status.CONVERGED
+    short = lg.fit(objective, START, X, Y, max_steps=2, throw=False)
+    assert short.status == lg.Status.MAX_STEPS and float(short.edm) > 1e-6
