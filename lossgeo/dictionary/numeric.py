@@ -27,7 +27,7 @@ class Found(NamedTuple):
 
     Fields: ``atom`` with its ``fitted`` coefficients and ``scales``; ``layout``; ``offset`` and ``baseline`` of the
     predictor; ``held``, texts of parameters that were held; ``probes``, ``values`` at them, their ``sizes``, and which
-    were held out.
+    were held out; ``ask`` evaluates the objective at other leaves.
     """
 
     atom: Atom
@@ -41,6 +41,7 @@ class Found(NamedTuple):
     values: Values
     sizes: np.ndarray
     out: np.ndarray
+    ask: Callable[[list[np.ndarray]], Values]
 
 
 class NotFound(NamedTuple):
@@ -82,13 +83,15 @@ def find(objective: Any, params: Any, data: tuple[Any, ...]) -> Found | NotFound
     located = not isinstance(layout.y, tuple) and not np.all(layout.y == np.floor(layout.y))
     spread = float(np.std(layout.y)) if located else 1.0
     probes, sizes = layout.probes(centers, 60 + 3 * terms, spread or 1.0)
-    whole: list[np.ndarray] = []
-    for k, (_, leaf) in enumerate(paths):
-        repeated = np.broadcast_to(np.asarray(leaf, float), (len(sizes), *np.shape(leaf)))
-        whole.append(probes[free.index(k)] if k in free else repeated)
-    values = evaluate(objective, tree, whole, data)
-    if values.slopes is not None:
-        values = values._replace(slopes=[values.slopes[k] for k in free])
+
+    def ask(leaves: list[np.ndarray]) -> Values:
+        whole = [np.broadcast_to(np.asarray(v, float), (len(leaves[0]), *np.shape(v))) for _, v in paths]
+        for k, leaf in zip(free, leaves, strict=True):
+            whole[k] = leaf
+        found = evaluate(objective, tree, whole, data)
+        return found if found.slopes is None else found._replace(slopes=[found.slopes[k] for k in free])
+
+    values = ask(probes)
     good = np.isfinite(values.values) & (np.abs(values.values) < 1e60)
     if good.mean() < 0.6:
         return NotFound("the objective is not finite at the probes: a parameter has a constraint", math.inf)
@@ -99,11 +102,17 @@ def find(objective: Any, params: Any, data: tuple[Any, ...]) -> Found | NotFound
     texts = tuple(
         f"the card is for {path_name(paths[k][0])} = {np.asarray(paths[k][1]).tolist()!r}, which is held" for k in held
     )
-    return _choose(layout, probes, sizes, values, pooled, texts)
+    return _choose(layout, probes, sizes, values, pooled, texts, ask)
 
 
 def _choose(
-    layout: Layout, probes: list[np.ndarray], sizes: np.ndarray, values: Values, pooled: bool, held: tuple[str, ...]
+    layout: Layout,
+    probes: list[np.ndarray],
+    sizes: np.ndarray,
+    values: Values,
+    pooled: bool,
+    held: tuple[str, ...],
+    ask: Callable[[list[np.ndarray]], Values],
 ) -> Found | NotFound:
     """The simplest atom that reproduces the values; two different ones are a refusal."""
     scale = row_scale(values.values)
@@ -140,7 +149,20 @@ def _choose(
             )
             continue
         accepted.append(
-            Found(atom, found, scales, layout, hypothesis.offset, hypothesis.baseline, held, probes, values, sizes, out)
+            Found(
+                atom,
+                found,
+                scales,
+                layout,
+                hypothesis.offset,
+                hypothesis.baseline,
+                held,
+                probes,
+                values,
+                sizes,
+                out,
+                ask,
+            )  # fmt: skip
         )
     if len(accepted) > 1:
         names = " and ".join(f.atom.label for f in accepted)

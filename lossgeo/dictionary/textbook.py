@@ -11,14 +11,14 @@ from lossgeo import supports
 from lossgeo._pytree import pytree, static
 from lossgeo.dictionary.atoms import Atom
 from lossgeo.dictionary.numeric import Found
-from lossgeo.distributions import Distribution, GroupLaplace, Kink
+from lossgeo.distributions import Distribution, Kink
 from lossgeo.likelihoods import FunctionLikelihood
 from lossgeo.objective import Objective
 from lossgeo.planning import plan_for
 from lossgeo.posing import as_problem, pose
 from lossgeo.priors import prior
 
-__all__ = ["Penalty", "textbook", "textbook_plan"]
+__all__ = ["Penalty", "coefficients", "data_of", "is_solvable", "textbook", "textbook_plan"]
 
 
 @pytree
@@ -86,17 +86,13 @@ class Term:
         return -sum(self.weights[k] * column for k, column in enumerate(columns))
 
 
-def textbook(found: Found, l2: np.ndarray, l1: np.ndarray, group: np.ndarray | None = None) -> Objective:
+def textbook(found: Found, l2: np.ndarray, l1: np.ndarray) -> Objective:
     """The decomposition with given penalties of the coordinates, in the order of the design."""
     term = Term(
         jnp.asarray(found.fitted.weights), jnp.asarray(found.fitted.shape), found.atom, found.layout.classes,
         found.baseline,
     )  # fmt: skip
-    law: Distribution
-    if group is not None and np.any(group):
-        law = GroupLaplace(jnp.zeros(len(group)), 1 / float(np.max(group)))
-    else:
-        law = Penalty(jnp.asarray(l2), jnp.asarray(l1)) if np.any(l1) else Smooth(jnp.asarray(l2), jnp.asarray(l1))
+    law = Penalty(jnp.asarray(l2), jnp.asarray(l1)) if np.any(l1) else Smooth(jnp.asarray(l2), jnp.asarray(l1))
     return Objective(FunctionLikelihood(term, is_density=False), prior({"beta": law}))
 
 
@@ -116,14 +112,20 @@ def coefficients(found: Found, flat: np.ndarray) -> np.ndarray:
     return flat.reshape(-1, classes) if classes else flat
 
 
+def is_solvable(found: Found) -> str:
+    """Why the textbook problem cannot be solved here; empty if it can."""
+    if not found.atom.smooth:
+        return "the loss has a kink"
+    if np.any(found.fitted.group):
+        return "the penalty is the norm of a group, whose kink the solvers do not see"
+    return ""
+
+
 def textbook_plan(found: Found) -> str:
     """The solver that a fit of the textbook problem chooses, and why."""
-    fitted = found.fitted
-    if not found.atom.smooth:
-        return "none of the smooth ones: the loss has a kink"
-    whole = np.any(fitted.group) and len(set(fitted.group)) == 1
-    objective = textbook(
-        found, coefficients(found, fitted.l2), coefficients(found, fitted.l1), fitted.group if whole else None
-    )
+    reason, fitted = is_solvable(found), found.fitted
+    if reason:
+        return f"not planned: {reason}"
+    objective = textbook(found, coefficients(found, fitted.l2), coefficients(found, fitted.l1))
     params = {"beta": jnp.zeros(np.shape(coefficients(found, fitted.l2)))}
     return str(plan_for(as_problem(pose(objective, params, data_of(found), None)), "auto", host=True))
