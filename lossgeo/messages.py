@@ -15,7 +15,7 @@ __all__ = ["coordinate_names", "describe"]
 
 NO_CURVATURE = (
     "The loss has kinks, so that there is no observed information: standard errors are NaN for cov='observed' and "
-    "'sandwich'; cov='expected' trusts the density."
+    "'sandwich'. cov='expected' trusts the density; inference.quantile_covariance serves quantile regression."
 )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import lossgeo as lg
 from lossgeo import distributions as dist
-from lossgeo import losses, solvers, supports
+from lossgeo import inference, losses, solvers, supports
 from lossgeo._pytree import pytree
 from lossgeo.piecewise import piecewise
 from lossgeo.planning import plan_for
@@ -292,3 +292,34 @@ def test_progress_and_budget():
     assert [a[0] for a in told][:2] == [4, 8] and fit.status == lg.Status.CONVERGED
     short = lg.fit(objective, START, X, Y, max_steps=2, throw=False)
     assert short.status == lg.Status.MAX_STEPS and float(short.edm) > 1e-6
+
+
+@pytest.mark.slow
+def test_errors_of_a_median_are_those_of_its_density():
+    # Normal noise has density 1 / sqrt(2 pi) at its median, whatever the scale that the loss has.
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(3000, 2))
+    y = line({"coef": np.array([1.0, 2.0]), "intercept": 0.5}, x) + rng.normal(size=3000)
+    fits = [
+        lg.fit(lg.map_objective(likelihood), START, x, y)
+        for likelihood in (loss_of(losses.absolute_error), lg.likelihood(laplace))
+    ]
+    for kind in ("iid", "nid"):
+        covariance = [inference.quantile_covariance(fit, kind) for fit in fits]
+        np.testing.assert_allclose(covariance[0], covariance[1], rtol=1e-8, atol=1e-12)
+        # The density is estimated from some 300 observations, to 5 percent: five of these.
+        np.testing.assert_allclose(np.sqrt(np.diag(covariance[0]) * 3000 * 2 / np.pi), 1.0, rtol=0.25)
+
+
+def test_quantile_errors_are_refused_where_there_is_no_quantile_regression():
+    weights = np.linspace(1.0, 2.0, N)
+    with pytest.raises(ValueError, match="kind must be"):
+        inference.quantile_covariance(lg.Fit.from_params(SCALED, WITH_SCALE, X, Y), "boot")
+    hinge = lg.fit(lg.map_objective(loss_of(losses.hinge), RIDGE), START, X, LABELS)
+    with pytest.raises(ValueError, match="flat priors"):
+        inference.quantile_covariance(hinge)
+    covariance = inference.quantile_covariance(lg.fit(SCALED, WITH_SCALE, X, Y), "iid")
+    assert np.all(np.isfinite(covariance[:3, :3])) and np.all(np.isnan(covariance[3]))
+    objective = lg.map_objective(lg.likelihood(laplace))
+    with pytest.raises(ValueError, match="no weights"):
+        inference.quantile_covariance(lg.fit(objective, START, X, Y, weights=weights))

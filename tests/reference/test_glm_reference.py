@@ -13,7 +13,7 @@ import pytest
 
 import lossgeo as lg
 from lossgeo import distributions as dist
-from lossgeo import likelihoods, links, models, priors, supports
+from lossgeo import inference, likelihoods, links, models, priors, supports
 
 pytestmark = pytest.mark.usefixtures("fast_compilation")
 
@@ -209,3 +209,10 @@ def test_quantile_regression_ends_in_the_vertex_of_the_reference():
         assert digits(float(fit.value) + len(y) * np.log(q * (1 - q)), [case["objective"][k]]) >= 12
         residuals = np.abs(y - x @ np.asarray(fit.params["coef"]) - float(fit.params["intercept"]))
         assert np.sum(residuals < 1e-10) == case["n_zero_residuals"][k]
+
+    # The median last: R's errors are stored for it.
+    median = lg.fit(objective, start, x, np.full(len(y), 0.5), y)
+    for kind in ("iid", "nid"):
+        covariance = np.asarray(inference.quantile_covariance(median, kind))
+        assert digits(np.sqrt(np.diag(covariance))[::-1], case[f"se_{kind}_tau0.5"]) >= 6
+    assert np.all(np.isnan(flat(median.standard_errors())))
