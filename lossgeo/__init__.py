@@ -11,6 +11,10 @@ from lossgeo import priors as priors
 from lossgeo import solvers as solvers
 from lossgeo import supports as supports
 from lossgeo.dictionary import explain as explain
+from lossgeo.dictionary import from_sklearn as from_sklearn
+from lossgeo.dictionary import to_glmnet as to_glmnet
+from lossgeo.dictionary import to_sklearn as to_sklearn
+from lossgeo.dictionary import to_statsmodels as to_statsmodels
 from lossgeo.fitting import Fit as Fit
 from lossgeo.fitting import FitError as FitError
 from lossgeo.fitting import fit as fit

@@ -172,21 +172,33 @@ def _plain(zeta: np.ndarray, posed: Posed, leaves: list[np.ndarray], classes: bo
         if w.ndim != zeta.ndim or w.shape[1] != x.shape[1]:
             continue
         product = np.einsum("nd,pd...->pn...", x, w)
-        for intercept in (None, *(name for name in real if name != coef and from_names[name].shape[1:] == w.shape[2:])):
-            eta = product if intercept is None else product + from_names[intercept][:, None]
-            options: Iterator[np.ndarray] = iter([eta])
-            if classes:
-                options = itertools.chain([eta], (np.insert(eta, b, 0.0, axis=2) for b in range(eta.shape[2] + 1)))
-            for option in options:
-                if classes and option.shape[2:] != columns:
-                    continue
-                compared = option - option[..., :1] if classes else option
-                scale = np.max(np.abs(product)) + np.max(np.abs(compared))
-                known = np.isfinite(zeta)
-                eps = float(np.finfo(zeta.dtype).eps)
-                if np.all(np.abs(compared - zeta)[known] <= 1e4 * eps * scale):
-                    return coef, intercept
+        for intercept in (None, *(name for name in real if name != coef)):
+            for offset in _constants(None if intercept is None else from_names[intercept], w.shape[2:]):
+                eta = product + offset
+                options: Iterator[np.ndarray] = iter([eta])
+                if classes:
+                    options = itertools.chain([eta], (np.insert(eta, b, 0.0, axis=2) for b in range(eta.shape[2] + 1)))
+                for option in options:
+                    if classes and option.shape[2:] != columns:
+                        continue
+                    compared = option - option[..., :1] if classes else option
+                    scale = np.max(np.abs(product)) + np.max(np.abs(compared))
+                    known = np.isfinite(zeta)
+                    eps = float(np.finfo(zeta.dtype).eps)
+                    if np.all(np.abs(compared - zeta)[known] <= 1e4 * eps * scale):
+                        return coef, intercept
     return None, None
+
+
+def _constants(intercept: np.ndarray | None, columns: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """What an intercept may add to each column: itself, or with that of one class held at 0."""
+    if intercept is None:
+        yield np.zeros((1, 1, *(1 for _ in columns)))
+    elif intercept.shape[1:] == columns:
+        yield intercept[:, None]
+    elif columns and intercept.shape[1:] == (columns[0] - 1,):
+        for held in range(columns[0]):
+            yield np.insert(intercept, held, 0.0, axis=1)[:, None]
 
 
 def leaf_names(posed: Posed) -> list[str]:

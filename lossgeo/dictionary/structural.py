@@ -117,7 +117,8 @@ def read(posed: Posed) -> Reading | None:
         kind, likelihood, parts, seen["predictor"], posed, seen["leaves"], lines % SHORT != SHORT - 1
     )
     return Reading(
-        kind, parts, moving, predictor, priors, seen["value"], np.sum(total, axis=1), prior, seen["slope"], us,
+        kind, parts, moving, predictor, priors, seen["value"], np.sum(total, axis=1), prior, seen["slope"],
+        [u for u in us if u[0].size],  # what is held has no coordinates
         seen["leaves"], magnitude, lines % SHORT == SHORT - 1,
         _entangled(posed, kind, moving, predictor),
     )  # fmt: skip
@@ -220,8 +221,8 @@ def _one(u: list[jax.Array], posed: Posed) -> dict[str, Any]:
     entries = objective.prior.entries(params) or []
     priors = [fields(e.distribution) for e in entries]
     return {
-        "value": total, "slope": slope, "noise": fields(noise), "predictor": predictor, "priors": priors,
-        "leaves": jax.tree.leaves(params),
+        "value": total, "slope": [s for s in slope if s.size], "noise": fields(noise), "predictor": predictor,
+        "priors": priors, "leaves": jax.tree.leaves(params),
     }  # fmt: skip
 
 

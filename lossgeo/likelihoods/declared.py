@@ -209,6 +209,15 @@ class LossOfModel:
         """Labels 0 and 1 for a margin loss; unknown for another."""
         return boolean if isinstance(self.loss, MarginLoss) else None
 
+    def init(self, *data: Any) -> Any:
+        """Start values that the model knows for these data.
+
+        Raises:
+            ValueError: it has none.
+        """
+        init = getattr(self.model, "init", None)
+        return Likelihood().init(*data) if init is None else init(*data)
+
 
 def pseudo_likelihood(fn: Callable[..., Any], model: Callable[..., Any] | None = None) -> FunctionLikelihood:
     """Minus a loss that is *not* a normalised log-density: hinge, exponential, robust, composite.

@@ -19,14 +19,16 @@ class SoftmaxRegression:
     num_classes: int = static()
     baseline: int | None = static(default=None)
     full_coef: bool = static(default=False)
+    intercept: bool = static(default=True)
 
     def __call__(self, params: Any, x: jax.Array, offset: Any = None) -> Categorical:
         """Distribution of the class ids at features ``x`` of shape ``(n, d)``."""
-        if self.baseline is not None and self.full_coef:
-            intercept = jnp.asarray(params["intercept"])
-            params = {"coef": params["coef"], "intercept": self._insert(intercept[None, :])[0]}
-            return Categorical(logits=linear_predictor(params, x, True, offset))
-        logits = linear_predictor(params, x, True, offset)
+        if self.full_coef:
+            if self.intercept:
+                intercept = jnp.asarray(params["intercept"])
+                params = {"coef": params["coef"], "intercept": self._insert(intercept[None, :])[0]}
+            return Categorical(logits=linear_predictor(params, x, self.intercept, offset))
+        logits = linear_predictor(params, x, self.intercept, offset)
         return Categorical(logits=logits if self.baseline is None else self._insert(logits))
 
     def _insert(self, columns: jax.Array) -> jax.Array:
@@ -39,10 +41,13 @@ class SoftmaxRegression:
         dtype = jnp.result_type(x, float)
         columns = self.num_classes - (self.baseline is not None)
         width = self.num_classes if self.full_coef else columns
-        return {"coef": jnp.zeros((jnp.shape(x)[1], width), dtype), "intercept": jnp.zeros(columns, dtype)}
+        start = {"coef": jnp.zeros((jnp.shape(x)[1], width), dtype)}
+        return start | ({"intercept": jnp.zeros(columns, dtype)} if self.intercept else {})
 
 
-def softmax_regression(num_classes: int, *, baseline: int | None = None, full_coef: bool = False) -> SoftmaxRegression:
+def softmax_regression(
+    num_classes: int, *, baseline: int | None = None, full_coef: bool = False, intercept: bool = True
+) -> SoftmaxRegression:
     r"""Class id 0, …, K - 1 with probabilities :math:`\mathrm{softmax}(x^\top B + b)`.
 
     Without a baseline the parameters are ``coef`` of shape ``(d, K)`` and ``intercept`` of shape ``(K,)``. Adding the
@@ -56,6 +61,7 @@ def softmax_regression(num_classes: int, *, baseline: int | None = None, full_co
         full_coef: with a baseline, whether it holds the intercept only and ``coef`` keeps its shape ``(d, K)``: the
             identified form for a prior that treats all classes alike on ``coef`` and is flat on ``intercept``, as in
             scikit-learn and glmnet.
+        intercept: whether there is an ``intercept``.
 
     Raises:
         ValueError: fewer than two classes, no such class, or ``full_coef`` without a baseline.
@@ -66,4 +72,4 @@ def softmax_regression(num_classes: int, *, baseline: int | None = None, full_co
         raise ValueError(f"baseline must be a class id from 0 to {num_classes - 1}, but is {baseline}.")
     if full_coef and baseline is None:
         raise ValueError("full_coef says what a baseline holds, but baseline is None, where coef is full anyway.")
-    return SoftmaxRegression(num_classes, baseline, full_coef)
+    return SoftmaxRegression(num_classes, baseline, full_coef, intercept)
