@@ -46,7 +46,7 @@ def card_of_reading(posed: Posed, reading: Reading) -> Explanation:
     constant = float(np.median(gap))
     residual = float(np.max(np.abs(gap - constant) / scale))
     dtype = jnp.result_type(float, *posed.to_unconstrained(posed.template))
-    if residual > certificate_bound(reading.values, reading.magnitude, dtype):
+    if residual > certificate_bound(reading.values, reading.magnitude, float(jnp.finfo(dtype).eps), proposed=True):
         return refusal(
             f"the parts read like a {reading.kind.__name__} model, but its textbook formula does not reproduce the "
             "values of the objective",
@@ -62,7 +62,8 @@ def card_of_reading(posed: Posed, reading: Reading) -> Explanation:
     name = penalized_name(problem, kinds)
     if any(p.moving for p in reading.priors):
         name = "hierarchical " + name
-    constants = {"objective less its textbook form": constant if abs(constant) > 1e-9 * scale.min() else 0.0}
+    rounding = max(1e-9, 1e2 * float(jnp.finfo(dtype).eps)) * (float(scale.min()) + reading.magnitude)
+    constants = {"objective less its textbook form": constant if abs(constant) > rounding else 0.0}
     constants |= _normalizers(reading)
     if issubclass(kind, Distribution) and constants["objective less its textbook form"] == 0.0:
         flat = [p.name or "params" for p in reading.priors if p.kind is Flat]

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lossgeo._pytree import path_name
@@ -96,7 +95,9 @@ def find(objective: Any, params: Any, data: tuple[Any, ...]) -> Found | NotFound
     if good.mean() < 0.6:
         return NotFound("the objective is not finite at the probes: a parameter has a constraint", math.inf)
     probes, sizes = [p[good] for p in probes], sizes[good]
-    values = Values(values.values[good], None if values.slopes is None else [s[good] for s in values.slopes])
+    values = Values(
+        values.values[good], None if values.slopes is None else [s[good] for s in values.slopes], values.eps
+    )
     if np.ptp(values.values) == 0:
         return NotFound("the objective does not change between the probes: it ignores its parameters", math.inf)
     texts = tuple(
@@ -118,9 +119,9 @@ def _choose(
     scale = row_scale(values.values)
     out = np.random.default_rng(1).permutation(len(sizes)) % 4 == 3
     penalties = penalties_of([p.reshape(len(p), -1) for p in probes], pooled)
-    bound = certificate_bound(values.values, float(np.median(np.abs(values.values))), jnp.result_type(float))
-    resolution = max(1e-10, 1e-2 * bound)
-    problem = problem_of_values(values.values, scale, ~out, penalties, resolution)
+    bound = certificate_bound(values.values, float(np.median(np.abs(values.values))), values.eps)
+    resolution, agree = max(1e-10, 32 * values.eps), max(1e-6, 2e4 * values.eps)
+    problem = problem_of_values(values.values, scale, ~out, penalties, resolution, agree)
     best, culprits, improper = math.inf, "", ""
     accepted: list[Found] = []
     for hypothesis in _hypotheses(layout, probes):
@@ -174,8 +175,8 @@ def _choose(
         reason = improper
     elif culprits:
         reason = f"the probes cannot tell parts of the dictionary apart on these data: {culprits}"
-    if jnp.result_type(float) == jnp.float32 and best < 1e-3:
-        reason += "; values in float32 are too coarse for a certificate: enable jax_enable_x64"
+    if bound < best < 1e-5:
+        reason += "; they nearly do, as far as values in single precision can: evaluate in float64 (jax_enable_x64)"
     return NotFound(reason, best)
 
 

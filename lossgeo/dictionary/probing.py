@@ -20,10 +20,11 @@ CELLS = 2**21
 
 
 class Values(NamedTuple):
-    """Values of an objective at probes, shape ``(P,)``, and its gradients, a list of ``(P, *shape)``, or ``None``."""
+    """Values of an objective at probes ``(P,)``; gradients, a list of ``(P, *shape)``, or ``None``; their ``eps``."""
 
     values: np.ndarray
     slopes: list[np.ndarray] | None
+    eps: float
 
 
 def rows_at_once(data: Any, count: int) -> int:
@@ -60,8 +61,9 @@ def evaluate(objective: Callable[..., Any], tree: Any, probes: Sequence[np.ndarr
         found = [
             float(objective(jax.tree.unflatten(tree, [np.array(p[k]) for p in probes]), *data)) for k in range(count)
         ]
-        return Values(np.array(found), None)
-    return Values(np.asarray(values, float), [np.asarray(s, float) for s in slopes])
+        return Values(np.array(found), None, float(np.finfo(float).eps))
+    eps = float(jnp.finfo(values.dtype).eps)
+    return Values(np.asarray(values, float), [np.asarray(s, float) for s in slopes], eps)
 
 
 def row_scale(values: np.ndarray) -> np.ndarray:
@@ -73,7 +75,15 @@ def row_scale(values: np.ndarray) -> np.ndarray:
     return distance + np.median(distance)
 
 
-def certificate_bound(values: np.ndarray, magnitude: float, dtype: Any) -> float:
-    """Largest relative residual that rounding explains; beyond 1e-6 a residual certifies nothing."""
+def certificate_bound(values: np.ndarray, magnitude: float, eps: float, *, proposed: bool = False) -> float:
+    """Largest relative residual that rounding explains; beyond a cap it would certify nothing.
+
+    Args:
+        values: of the objective at the probes.
+        magnitude: size of the numbers that were added up.
+        eps: of their floating type.
+        proposed: whether the decomposition was proposed by declared parts and not fitted to the values; then the cap is
+            higher in single precision.
+    """
     rounding = magnitude / max(float(np.median(row_scale(values))), 1e-300)
-    return min(float(jnp.finfo(dtype).eps) * (1e4 + 64 * rounding), 1e-6)
+    return min(eps * (1e4 + 64 * rounding), max(1e-6, (1e3 if proposed else 64) * eps))

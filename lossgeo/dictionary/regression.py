@@ -36,7 +36,7 @@ class Problem(NamedTuple):
 
     Fields: ``scale`` what errors are compared with; ``fit``, which probes are fitted; ``penalties``; ``basis`` of the
     scaled penalties and the constant at fitted probes; ``resolution``, the relative size of a part of the objective
-    that rounding hides.
+    that rounding hides; ``agree``, the relative difference up to which two coefficients are one.
     """
 
     values: Array
@@ -45,6 +45,7 @@ class Problem(NamedTuple):
     penalties: Penalties
     basis: Array
     resolution: float
+    agree: float
 
 
 class Candidate(NamedTuple):
@@ -103,10 +104,12 @@ def penalties_of(leaves: Sequence[Array], pooled: bool) -> Penalties:
     return Penalties(np.array(columns).T, tuple(kinds), tuple(members))
 
 
-def problem_of_values(values: Array, scale: Array, fit: Array, penalties: Penalties, resolution: float) -> Problem:
+def problem_of_values(
+    values: Array, scale: Array, fit: Array, penalties: Penalties, resolution: float, agree: float
+) -> Problem:
     """Join values and penalties; see :class:`Problem`."""
     others = np.column_stack([np.ones_like(values), penalties.columns]) / scale[:, None]
-    return Problem(values, scale, fit, penalties, _basis(others[fit]), resolution)
+    return Problem(values, scale, fit, penalties, _basis(others[fit]), resolution, agree)
 
 
 def regress(candidate: Candidate, problem: Problem) -> Fitted | float:
@@ -183,7 +186,7 @@ def _refine(
 
 def _full(candidate: Candidate, shape: float, problem: Problem) -> Fitted:
     """All coefficients at once; parts that rounding explains are dropped, coordinates that agree share one."""
-    values, scale, fit, penalties, _, resolution = problem
+    values, scale, fit, penalties, _, resolution, agree = problem
     size = 1 + max(j for places in penalties.members for j in places)
     own = candidate.columns(shape)
     m = own.shape[1]
@@ -202,7 +205,7 @@ def _full(candidate: Candidate, shape: float, problem: Problem) -> Fitted:
     )
     for kind in ("l2", "l1", "group"):
         places = [int(j) for j in np.flatnonzero(kept) if kinds[j] == kind]
-        for cluster in _clusters(places, solution):
+        for cluster in _clusters(places, solution, agree):
             merged_columns.append(np.sum(columns[:, cluster], axis=1))
             merged_kinds.append(kind)
             merged_members.append(tuple(sorted(i for j in cluster for i in members[j])))
@@ -257,12 +260,12 @@ def _solve(
     return kept, solution
 
 
-def _clusters(places: list[int], solution: Array) -> list[list[int]]:
-    """Columns whose coefficients agree to six digits."""
+def _clusters(places: list[int], solution: Array, agree: float) -> list[list[int]]:
+    """Columns whose coefficients agree."""
     clusters: list[list[int]] = []
     for j in sorted(places, key=lambda j: solution[j]):
         last = clusters[-1][-1] if clusters else None
-        if last is not None and abs(solution[j] - solution[last]) <= 1e-6 * abs(solution[last]):
+        if last is not None and abs(solution[j] - solution[last]) <= agree * abs(solution[last]):
             clusters[-1].append(j)
         else:
             clusters.append([j])

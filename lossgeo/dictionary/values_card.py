@@ -27,7 +27,7 @@ def card_of_values(found: Found) -> Explanation:
     loss, problem = _problem(found)
     regularizer, priors, scales, kinds = _penalties(found)
     weight = float(fitted.weights[0])
-    tempered = atom.unit and abs(weight - 1) > 1e-8
+    tempered = atom.unit and abs(weight - 1) > max(1e-8, 1e3 * found.values.eps)
     noise_scales = dict(found.scales)
     if tempered:
         noise_scales = {"s": 1 / weight} | noise_scales
@@ -176,7 +176,7 @@ def _constants(found: Found, tempered: bool, reasons: list[str]) -> dict[str, fl
     size = abs(expected) + abs(constant) + float(np.median(np.abs(found.values.values)))
     flat = [name or "params" for name, groups in zip(found.layout.names, patterns(found), strict=True)
             if any(l2 == l1 == 0 for _, l2, l1 in groups)]  # fmt: skip
-    if abs(constant - expected) <= 1e-9 * size:
+    if abs(constant - expected) <= max(1e-9, 1e2 * found.values.eps) * size:
         proper = "a normalized joint density, temperature 1"
         reasons.append(proper if not flat else f"{proper}, but for the flat prior of {', '.join(flat)}")
     else:
@@ -210,7 +210,7 @@ def _gradient_level(found: Found) -> Level:
         return Level(name, None, math.nan, "the callable has no derivative that JAX can take")
     rows = np.flatnonzero(found.out & (found.sizes <= 1.0))[:8]
     generator = np.random.default_rng(2)
-    step = float(np.finfo(float).eps) ** (1 / 3)
+    step = float(np.finfo(float).eps) ** (1 / 3)  # the decomposition is in double precision
     directions = [generator.normal(size=p[rows].shape) * np.std(p[rows]) for p in found.probes]
     ends = []
     for sign in (1.0, -1.0):
@@ -226,8 +226,9 @@ def _gradient_level(found: Found) -> Level:
         for s, v in zip(found.values.slopes, directions, strict=True)
     ])  # fmt: skip
     error = float(np.max(np.abs(terms.sum(axis=0) - difference) / sizes.sum(axis=0)))
-    eps = float(np.finfo(found.values.slopes[0].dtype).eps)
-    return Level(name, error < eps**0.25, error, f"derivatives along {len(rows)} directions, by differences")
+    return Level(
+        name, error < found.values.eps**0.25, error, f"derivatives along {len(rows)} directions, by differences"
+    )
 
 
 def decomposition(found: Found, leaves: list[np.ndarray]) -> np.ndarray:

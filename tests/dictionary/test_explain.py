@@ -12,6 +12,8 @@ import lossgeo as lg
 from lossgeo import distributions as dist
 from lossgeo import supports
 
+pytestmark = pytest.mark.usefixtures("fast_compilation")
+
 N, D = 40, 3
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(N, D)) * np.array([1.0, 4.0, 0.2])

@@ -106,8 +106,10 @@ CASES = {
         lambda: (lg.map_objective(lg.likelihood(lambda p: dist.Poisson(p["rate"])), {"rate": dist.Gamma(2.0, 1.0)}),
                  {"rate": 1.0}, (COUNTS,)), ""),
 }  # fmt: skip
-SLOW = ("ridge-penalized beta regression", "ordered probit regression", "ridge-penalized inverse Gaussian regression",
-        "ridge-penalized Cox", "ridge-penalized negative binomial", "penalized least squares")  # fmt: skip
+SLOW = (
+    "ridge-penalized beta", "ridge-penalized probit", "ordered probit", "ridge-penalized inverse Gaussian",
+    "ridge-penalized Cox", "ridge-penalized negative binomial", "penalized least squares",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n.startswith(SLOW) else n for n in CASES])
@@ -209,3 +211,12 @@ def test_bits_are_a_tempered_likelihood_and_hinges_are_none():
     assert "pseudo-posterior" in str(lg.explain(margin(losses.hinge), INIT, X, LABELS))
     nats = str(lg.explain(margin(losses.logistic), INIT, X, LABELS))
     assert "tempered" not in nats and "pseudo" not in nats
+
+
+def test_single_precision_is_certified_to_its_digits():
+    with jax.enable_x64(False):
+        objective = posed(lambda e: dist.Poisson(jnp.exp(e)), L1)
+        init = jax.tree.map(lambda v: jnp.asarray(v, jnp.float32), INIT)
+        card = lg.explain(objective, init, jnp.asarray(X, jnp.float32), jnp.asarray(COUNTS, jnp.float32))
+    assert card.name == "lasso-penalized Poisson regression" and card.link == "log (canonical)"
+    assert 1e-9 < card.residual < 1e-4 and card.levels[1].holds
