@@ -10,6 +10,7 @@ from lossgeo import models as models
 from lossgeo import priors as priors
 from lossgeo import solvers as solvers
 from lossgeo import supports as supports
+from lossgeo.batching import solve_many as solve_many
 from lossgeo.dictionary import explain as explain
 from lossgeo.dictionary import from_sklearn as from_sklearn
 from lossgeo.dictionary import to_glmnet as to_glmnet

@@ -18,6 +18,7 @@ from lossgeo.posing import Posed, as_problem, is_kinked, kinks, objective_value,
 from lossgeo.solvers import (
     DENSE_LIMIT,
     RUNNING,
+    Brief,
     Certificate,
     FlatProblem,
     InteriorPoint,
@@ -34,7 +35,18 @@ from lossgeo.solvers import (
 from lossgeo.verdict import verdict
 from lossgeo.vertices import LARGEST_NOISE, judge, sensitive
 
-__all__ = ["Solution", "advance", "begin", "conclude", "conclude_given", "default_tol", "finish", "minimize", "solve"]
+__all__ = [
+    "Solution",
+    "advance",
+    "begin",
+    "conclude",
+    "conclude_given",
+    "default_tol",
+    "finish",
+    "implicit",
+    "minimize",
+    "solve",
+]
 
 NOISE_OF_VALUE = 64.0
 """Rounding error of a sum of terms of both signs, in units of the last digit of the sum."""
@@ -121,10 +133,7 @@ def _solve(
 ) -> Solution:
     posed = pose(objective, init_params, data, weights)
     solution = minimize(jax.lax.stop_gradient(posed), solver, tol, max_steps)
-    if isinstance(getattr(solution.plan, "solver", None), InteriorPoint):
-        u = sensitive(posed, posed.to_unconstrained(solution.params), solution.status == Status.CONVERGED)
-    else:
-        u = _implicit(posed, solution)
+    u = implicit(posed, solution)
     return dataclasses.replace(solution, params=posed.to_params(u), value=objective_value(u, posed))
 
 
@@ -188,11 +197,12 @@ def conclude(
     num_steps: Any,
     known: Any = None,
     whitening: Whitening | None = None,
+    brief: Brief | None = None,
 ) -> Solution:
     """Certify a point, given in the coordinates of the problem, and turn the end of a loop into a status."""
     problem = dataclasses.replace(problem, init=u)
     posed = problem.args if whitening is None else whitening.args
-    value, certificate = certify(problem, known, posed.to_unconstrained(posed.template), whitening)
+    value, certificate = certify(problem, known, posed.to_unconstrained(posed.template), whitening, brief)
     u = u if whitening is None else whitening.back(u)
     status, direction = verdict(posed, u, certificate, tol, status)
     return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, direction)
@@ -234,8 +244,10 @@ def _as_tol(posed: Posed, tol: Any) -> jax.Array:
     return jnp.asarray(default_tol(dtype) if tol is None else tol, dtype)
 
 
-def _implicit(posed: Posed, solution: Solution) -> list[jax.Array]:
+def implicit(posed: Posed, solution: Solution) -> list[jax.Array]:
     """The solution as a differentiable function of everything in ``posed``, by the implicit function theorem."""
+    if isinstance(getattr(solution.plan, "solver", None), InteriorPoint):
+        return sensitive(posed, posed.to_unconstrained(solution.params), solution.status == Status.CONVERGED)
     constant = jax.lax.stop_gradient(posed)
     flat = FlatProblem(Problem(objective_value, None, constant, constant.to_unconstrained(solution.params)))
     z, unravel = flat.z0, flat.unravel

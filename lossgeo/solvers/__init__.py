@@ -11,12 +11,16 @@
 ``GradientTransform``   any optax transformation (an ``optax.GradientTransformation`` given as a solver becomes one)
 ======================  ============================================================================================
 
-Each is a frozen record of static settings, with the interface of :class:`Solver`. ``certify`` judges any point.
+Each is a frozen record of static settings, with the interface of :class:`Solver`. ``certify`` judges any point;
+``full_steps`` is Newton's method without its safeguards, for many small problems side by side.
 """
 
 from lossgeo.solvers.certificate import DENSE_LIMIT as DENSE_LIMIT
+from lossgeo.solvers.certificate import Brief as Brief
 from lossgeo.solvers.certificate import Certificate as Certificate
 from lossgeo.solvers.certificate import certify as certify
+from lossgeo.solvers.full_steps import FullSteps as FullSteps
+from lossgeo.solvers.full_steps import full_steps as full_steps
 from lossgeo.solvers.gradient_transform import GradientTransform as GradientTransform
 from lossgeo.solvers.interior_point import InteriorPoint as InteriorPoint
 from lossgeo.solvers.lbfgs import LBFGS as LBFGS

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -85,11 +85,23 @@ class Certificate:
     inverse: jax.Array | None = None
 
 
+class Brief(NamedTuple):
+    """For a certificate that tells an optimum from everything else, but not what else it is.
+
+    ``curvature_change`` is known from the last step of the solver; at most ``probes`` coordinates are probed one
+    standard error away; nothing is looked at beyond: ``beyond``, ``one_sided`` and ``start_change`` are 0, ``inf``, 0.
+    """
+
+    curvature_change: jax.Array
+    probes: int
+
+
 def certify(
     problem: Problem,
     known: tuple[jax.Array, jax.Array, jax.Array] | None = None,
     start: Any = None,
     whitening: Whitening | None = None,
+    brief: Brief | None = None,
 ) -> tuple[jax.Array, Certificate]:
     """Value of the objective and certificate at ``problem.init``.
 
@@ -101,6 +113,7 @@ def certify(
         known: value, gradient and Hessian there, if they have been computed already.
         start: where the solver started, a tree like ``problem.init``; by default the point itself.
         whitening: for a problem from :func:`whiten`, its coordinates: the certificate speaks of the old ones.
+        brief: what is needed for a brief certificate, of one fit among many.
     """
     flat = FlatProblem(problem)
     z = flat.z0
@@ -110,7 +123,7 @@ def certify(
         away = jnp.zeros_like(z) if start is None else ravel_pytree(start)[0] - z
         hessian = flat.hessian(z) if known is None else known[2]
         if whitening is None:
-            certificate = _dense(flat, value, z, faces, hessian, away)
+            certificate = _dense(flat, value, z, faces, hessian, away, brief=brief)
         else:
             origin = jnp.zeros_like(z) if start is None else away + z - ravel_pytree(whitening.origin)[0]
             away = whitening.inverse @ origin - z
@@ -141,6 +154,7 @@ def _dense(
     hessian: jax.Array,
     away: jax.Array,
     whitening: Whitening | None = None,
+    brief: Brief | None = None,
 ) -> Certificate:
     p, free = z.shape[0], faces.free
     resolution = jnp.asarray(linalg.rank_tolerance(p, z.dtype), z.dtype) if whitening is None else whitening.resolution
@@ -182,12 +196,15 @@ def _dense(
     seen_as = vectors if whitening is None else unit @ vectors
     seen_as = jnp.where(flat_direction[None, :], seen_as / jnp.linalg.norm(seen_as, axis=0, keepdims=True), 0.0)
     null_weight = jnp.sum(jnp.square(seen_as), axis=1)
-    change = _curvature_change(flat, z, step * scale, lambda v: hessian @ v)
+    if brief is None:
+        change = _curvature_change(flat, z, step * scale, lambda v: hessian @ v)
+    else:
+        change = brief.curvature_change
     far = 30.0 * step * scale
     direction = vectors[:, 0]
     along = FAR_ALONG * direction * scale
-    rows = jnp.stack([far, along, -along, away, away + along, away - along])
-    num_probed = _num_probed(p, flat.num_rows)
+    rows = jnp.stack([far, along, -along, away, away + along, away - along])[: 6 if brief is None else 0]
+    num_probed = _num_probed(p, flat.num_rows) if brief is None else min(p, brief.probes)
     inverse = (vectors / magnitude[None, :]) @ vectors.T
     # If not all, the coordinates that the others determine least: a plateau shows there first.
     spread = jnp.sum((unit @ inverse) * unit, axis=1)
@@ -195,15 +212,19 @@ def _dense(
     sides = _standard_errors(inverse, scale, basis[probed])
     rows = jnp.concatenate([rows, *sides, *([] if whitening is None else [NEARBY * side for side in sides])])
     gains = jax.lax.map(lambda step: flat.value(z + step), rows, batch_size=linalg.HESSIAN_BLOCK) - value
-    beyond = _above_noise(gains[0], value)
-    one_sided = jnp.where(jnp.isnan(gains[1:3]), jnp.inf, gains[1:3])
-    start_change = jnp.max(jnp.abs(gains[4:6] - gains[3]))
+    if brief is None:
+        afar, gains = gains[:6], gains[6:]
+        beyond = _above_noise(afar[0], value)
+        one_sided = jnp.where(jnp.isnan(afar[1:3]), jnp.inf, afar[1:3])
+        start_change = jnp.max(jnp.abs(afar[4:6] - afar[3]))
+    else:
+        beyond, one_sided, start_change = jnp.zeros_like(value), jnp.full((2,), jnp.inf, z.dtype), jnp.zeros_like(value)
     direction = jnp.where(one_sided[0] <= one_sided[1], direction, -direction)
     rise = jnp.full_like(z, jnp.inf)
     # NaN on one side is a plateau's end as well: an overflow within one standard error. Half a nat drowns in the
     # rounding error of a large objective, which then says nothing.
     least = jnp.min(
-        jnp.where(jnp.isnan(gains), -jnp.inf, gains)[6:].reshape(1 if whitening is None else 2, 2, num_probed), axis=1
+        jnp.where(jnp.isnan(gains), -jnp.inf, gains).reshape(1 if whitening is None else 2, 2, num_probed), axis=1
     )
     seen = least[0] + _noise(value)
     if whitening is not None:

@@ -27,6 +27,10 @@ class Derivatives(Protocol):
         """Hessian in the order of the ravelled ``u``, shape ``(p, p)``."""
         ...
 
+    def gradient_and_hessian(self, u: Any, args: Any) -> tuple[jax.Array, jax.Array]:
+        """Both at once, ravelled: shapes ``(p,)`` and ``(p, p)``."""
+        ...
+
     def hessian_product(self, u: Any, args: Any) -> Callable[[jax.Array], jax.Array]:
         """The map ``v -> H v`` on ravelled vectors."""
         ...
@@ -118,6 +122,13 @@ class FlatProblem:
         if known is None:
             return linalg.hessian(self.value, z)
         return known.hessian(self.unravel(z), self._problem.args)
+
+    def gradient_and_hessian(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Gradient and Hessian, in one pass where the structure is known."""
+        known = self._problem.derivatives
+        if known is None:
+            return jax.grad(self.value)(z), linalg.hessian(self.value, z)
+        return known.gradient_and_hessian(self.unravel(z), self._problem.args)
 
     def hessian_product(self, z: jax.Array) -> Callable[[jax.Array], jax.Array]:
         """The map ``v -> H v``, with all that does not depend on ``v`` computed once."""

@@ -42,6 +42,28 @@ class RowDerivatives:
     ):
         """Keep the parts."""
         self.structure, self._weights, self._remainder = structure, weights, remainder
+        self._pairs: jax.Array | None = None
+
+    def pairs(self, u: list[jax.Array], args: Any) -> jax.Array | None:
+        r"""Products of each pair of columns of the design, shape ``(d (d + 1) / 2, n)``, for :meth:`with_pairs`.
+
+        ``None`` where there is not just one vector of coefficients.
+        """
+        if [p.shape[1] for p in self.structure.predictors] != [1]:
+            return None
+        columns = jax.lax.optimization_barrier(self.structure.designs(u, args)[0].T)
+        first, second = np.triu_indices(columns.shape[0])
+        return jax.lax.optimization_barrier(columns[first] * columns[second])
+
+    def with_pairs(self, pairs: jax.Array | None) -> "RowDerivatives":
+        r"""The same with the products of pairs of columns at hand, for many Hessians of a design of few columns.
+
+        With :math:`Q_{(jk)i} = x_{ij} x_{ik}` the matrix :math:`X^\top \mathrm{diag}(w) X` is the product :math:`Qw`,
+        and those of many weights for one design are a matrix product.
+        """
+        found = RowDerivatives(self.structure, self._weights, self._remainder)
+        found._pairs = pairs
+        return found
 
     @property
     def num_rows(self) -> int:
@@ -58,8 +80,12 @@ class RowDerivatives:
 
     def hessian(self, u: list[jax.Array], args: Any) -> jax.Array:
         """Hessian, shape ``(p, p)``, in the order of the ravelled ``u``."""
+        return self.gradient_and_hessian(u, args)[1]
+
+    def gradient_and_hessian(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array]:
+        """Gradient, shape ``(p,)``, and Hessian, shape ``(p, p)``, in one pass over the rows."""
         split = _Split(self, u, args)
-        push = split.curvature()
+        (rows_gradient, other_gradient), push = split.derivatives()
         num_columns = [p.shape[1] for p in self.structure.predictors]
         zeros = [jnp.zeros_like(e) for e in split.etas]
         nothing = jnp.zeros_like(split.other)
@@ -79,7 +105,7 @@ class RowDerivatives:
             blocks.append(
                 [blocks[b][a].T for b in range(a)]
                 + [
-                    _block(split.designs[a], split.designs[b], weights[b], symmetric=a == b)
+                    self._block(split.designs[a], split.designs[b], weights[b], symmetric=a == b)
                     for b in range(a, len(num_columns))
                 ]
             )
@@ -95,13 +121,28 @@ class RowDerivatives:
             blocks = [[*row, c.T] for row, c in zip(blocks, cross, strict=True)] + [[*cross, corner]]
         matrix = jnp.block(blocks)
         matrix = matrix[split.order[:, None], split.order[None, :]]
-        rest = linalg.hessian(lambda z: self._remainder(split.unravel(z), args), ravel_pytree(u)[0])
-        return 0.5 * (matrix + matrix.T) + rest
+        z = ravel_pytree(u)[0]
+
+        def remainder(z: jax.Array) -> jax.Array:
+            return self._remainder(split.unravel(z), args)
+
+        gradient = split.assemble(split.pull_back(rows_gradient), other_gradient) + jax.grad(remainder)(z)
+        return gradient, 0.5 * (matrix + matrix.T) + linalg.hessian(remainder, z)
+
+    def _block(self, left: jax.Array, right: jax.Array, weights: jax.Array, *, symmetric: bool) -> jax.Array:
+        """See :func:`_block`; by the products of pairs where they are at hand."""
+        if self._pairs is None:
+            return _block(left, right, weights, symmetric=symmetric)
+        d = left.shape[1]
+        upper = np.triu_indices(d)
+        place = np.zeros((d, d), int)
+        place[upper] = place[upper[::-1]] = np.arange(len(upper[0]))
+        return (self._pairs @ weights[0, :, 0])[place]
 
     def hessian_product(self, u: list[jax.Array], args: Any) -> Callable[[jax.Array], jax.Array]:
         """The map ``v -> H v`` on ravelled vectors, with everything that does not depend on ``v`` computed once."""
         split = _Split(self, u, args)
-        push = split.curvature()
+        _, push = split.derivatives()
         z, unravel = ravel_pytree(u)
         _, rest = jax.linearize(jax.grad(lambda z: self._remainder(unravel(z), args)), z)
 
@@ -161,9 +202,9 @@ class _Split:
         """Ravelled vector from coefficients ``(k, d)`` and other parameters."""
         return jnp.concatenate([*(jnp.ravel(c) for c in coefficients), other])[self.order]
 
-    def curvature(self) -> Callable[..., Any]:
-        """Linear map from changes of linear predictors and others to changes of the gradient there."""
-        return jax.linearize(jax.grad(self.loss, argnums=(0, 1)), self.etas, self.other)[1]
+    def derivatives(self) -> tuple[Any, Callable[..., Any]]:
+        """Gradient in linear predictors and others, and the linear map from changes of these to changes of it."""
+        return jax.linearize(jax.grad(self.loss, argnums=(0, 1)), self.etas, self.other)
 
 
 def _block(left: jax.Array, right: jax.Array, weights: jax.Array, *, symmetric: bool) -> jax.Array:
