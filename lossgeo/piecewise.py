@@ -21,7 +21,7 @@ from lossgeo import supports
 from lossgeo.distributions import AsymmetricLaplace, ElasticNet, EpsilonInsensitive, Fixed, Flat, Laplace, Normal
 from lossgeo.likelihoods import FunctionLikelihood, ModelLikelihood
 from lossgeo.likelihoods.declared import LossOfModel
-from lossgeo.losses import MarginLoss
+from lossgeo.losses import MarginLoss, RegressionLoss
 from lossgeo.posing import Posed
 from lossgeo.priors import FunctionPrior, Tied, TreePrior
 from lossgeo.solvers import Pieces, Problem
@@ -181,9 +181,10 @@ def _scale_of(posed: Posed) -> tuple[int | None, str] | None:
     if type(likelihood) is FunctionLikelihood and type(likelihood.fn) is LossOfModel:
         loss = likelihood.fn.loss
         kind = type(loss)
-        told = getattr(loss, "kinks", None)
         # A class that changes the value of a loss has to tell its kinks anew.
-        if told is None or _owner(kind, "kinks") is not _owner(kind, "value") or told() is None:
+        if not isinstance(loss, MarginLoss | RegressionLoss) or _owner(kind, "kinks") is not _owner(kind, "value"):
+            return None
+        if loss.kinks() is None:
             return None
         return None, f"the loss {kind.__name__} is piecewise linear"
     if type(likelihood) is not ModelLikelihood:

@@ -264,6 +264,7 @@ def test_solve_maps_and_differentiates():
     np.testing.assert_allclose(jacobian, expected, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_derivatives_are_nan_where_the_optimum_is_not_a_point():
     objective = lg.map_objective(lg.likelihood(lambda p, x: dist.Laplace(p["m"] + 0 * x[:, 0], 1.0)))
 
@@ -311,6 +312,7 @@ def test_errors_of_a_median_are_those_of_its_density():
         np.testing.assert_allclose(np.sqrt(np.diag(covariance[0]) * 3000 * 2 / np.pi), 1.0, rtol=0.25)
 
 
+@pytest.mark.slow
 def test_quantile_errors_are_refused_where_there_is_no_quantile_regression():
     weights = np.linspace(1.0, 2.0, N)
     with pytest.raises(ValueError, match="kind must be"):

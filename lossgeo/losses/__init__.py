@@ -18,6 +18,8 @@ derived forms. The gallery, as functions of the margin :math:`m = (2y - 1) f`:
 
 import math
 
+from lossgeo.losses.boosting import Boosted as Boosted
+from lossgeo.losses.boosting import boost as boost
 from lossgeo.losses.convex_margin import Hinge as Hinge
 from lossgeo.losses.convex_margin import ModifiedHuber as ModifiedHuber
 from lossgeo.losses.convex_margin import SmoothedHinge as SmoothedHinge
@@ -27,6 +29,8 @@ from lossgeo.losses.deviance import DevianceLoss as DevianceLoss
 from lossgeo.losses.deviance import GammaDeviance as GammaDeviance
 from lossgeo.losses.deviance import PoissonDeviance as PoissonDeviance
 from lossgeo.losses.deviance import TweedieDeviance as TweedieDeviance
+from lossgeo.losses.empirical_risk import EmpiricalRisk as EmpiricalRisk
+from lossgeo.losses.empirical_risk import empirical_risk as empirical_risk
 from lossgeo.losses.logit_margin import Exponential as Exponential
 from lossgeo.losses.logit_margin import Logistic as Logistic
 from lossgeo.losses.margin import DerivedLoss as DerivedLoss

@@ -159,6 +159,7 @@ def test_not_finite_data_are_said_to_be():
     assert status == Status.NOT_FINITE
 
 
+@pytest.mark.slow
 def test_single_precision_and_many_at_once():
     pieces = [random_pieces(seed, quadratic=float(seed % 2)) for seed in range(4)]
     stacked = jax.tree.map(lambda *v: jnp.stack(v), *pieces)
