@@ -15,13 +15,9 @@ from lossgeo.posing import Posed, as_problem, pose
 from lossgeo.solvers import RUNNING, ProximalGradient, Status, WorkingSet
 from lossgeo.solving import Solution, advance, begin, finish
 from lossgeo.validation import Checks, check_values, raise_for
-from lossgeo.working_sets import (
-    HandOver,
-    WorkingState,
-    conclude_working_set,
-    start_working_set,
-    step_working_set,
-)
+from lossgeo.working_faces import conclude_working_set
+from lossgeo.working_kernels import WorkingState, start_working_set
+from lossgeo.working_sets import HandOver, step_working_set
 
 __all__ = ["drive"]
 
@@ -132,8 +128,12 @@ def _start(posed: Posed, tol: Any, solver: Any) -> Started:
     problem = as_problem(posed)
     plan = plan_for(problem, solver, host=True)
     working = isinstance(plan.solver, WorkingSet)
-    state = start_working_set(problem, plan.solver) if working else begin(problem, plan, tol)
-    return Started(state, check_values(posed), plan)
+    seen = None
+    if working:
+        state, seen = start_working_set(problem, plan.solver)
+    else:
+        state = begin(problem, plan, tol)
+    return Started(state, check_values(posed, seen=seen), plan)
 
 
 @functools.partial(jax.jit, static_argnames="plan")

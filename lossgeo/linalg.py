@@ -61,16 +61,23 @@ class ConjugateGradients(NamedTuple):
 
 
 def conjugate_gradients(
-    matvec: Callable[[jax.Array], jax.Array], b: jax.Array, *, tol: float | jax.Array, max_steps: int
+    matvec: Callable[[jax.Array], jax.Array],
+    b: jax.Array,
+    *,
+    tol: float | jax.Array,
+    max_steps: int,
+    preconditioner: Callable[[jax.Array], jax.Array] | None = None,
 ) -> ConjugateGradients:
     r"""Solve :math:`Ax = b` for symmetric positive definite :math:`A` given by its products.
 
     Stops when :math:`\|b - Ax\| \le \text{tol}\,\|b\|`, or at a direction with :math:`d^\top A d \le 0`; then ``x`` is
-    the iterate before it (``b`` itself when that is the first one), which is a descent direction for :math:`-b`.
+    the iterate before it (``b`` itself, preconditioned, when that is the first one), which is a descent direction for
+    :math:`-b`. The ``preconditioner``, about :math:`A^{-1}`, must be symmetric and positive definite too.
 
     Reference: Steihaug (1983), SIAM J. Numer. Anal. 20, 626.
     """
     norm_b = jnp.linalg.norm(b)
+    precondition = (lambda r: r) if preconditioner is None else preconditioner
 
     def cond(carry: tuple) -> jax.Array:
         _, r, _, _, k, positive = carry
@@ -82,13 +89,15 @@ def conjugate_gradients(
         curvature = d @ ad
         positive = curvature > 0
         alpha = jnp.where(positive, rr / jnp.where(positive, curvature, 1.0), 0.0)
-        x = jnp.where(positive, x + alpha * d, jnp.where(k == 0, b, x))
+        x = jnp.where(positive, x + alpha * d, jnp.where(k == 0, d, x))
         r = r - alpha * ad
-        rr_next = r @ r
+        z = precondition(r)
+        rr_next = r @ z
         beta = rr_next / jnp.where(rr > 0, rr, 1.0)
-        return x, r, jnp.where(positive, r + beta * d, d), rr_next, k + 1, positive
+        return x, r, jnp.where(positive, z + beta * d, d), rr_next, k + 1, positive
 
-    start = (jnp.zeros_like(b), b, b, b @ b, jnp.asarray(0), jnp.asarray(True))
+    z = precondition(b)
+    start = (jnp.zeros_like(b), b, z, b @ z, jnp.asarray(0), jnp.asarray(True))
     x, r, d, _, _, positive = jax.lax.while_loop(cond, body, start)
     return ConjugateGradients(x, jnp.linalg.norm(r) / jnp.where(norm_b > 0, norm_b, 1.0), positive, d)
 

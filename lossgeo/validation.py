@@ -39,8 +39,12 @@ class Checks:
     passed: jax.Array
 
 
-def check_values(posed: Posed, *, fitted: bool = False) -> Checks:
-    """Count the faulty values; pure. Only a ``fitted`` held parameter must have its value, a start may not."""
+def check_values(posed: Posed, *, fitted: bool = False, seen: tuple[jax.Array, jax.Array] | None = None) -> Checks:
+    """Count the faulty values; pure. Only a ``fitted`` held parameter must have its value, a start may not.
+
+    ``seen`` is a leaf of the data with a number that is finite only if all its values are: a large one that has been
+    read already is not read again.
+    """
     likelihood = posed.objective.likelihood
     if posed.weights is not None:  # their shape is checked before any solver multiplies with them
         jax.eval_shape(lambda w: likelihood.total(posed.template, *posed.data, weights=w), posed.weights)
@@ -53,8 +57,9 @@ def check_values(posed: Posed, *, fitted: bool = False) -> Checks:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return jnp.asarray(0)
         # One fast pass when all is well: 0 times a number that is not finite is NaN.
+        total = seen[1] if seen is not None and leaf is seen[0] else jnp.sum(leaf * 0)
         return jax.lax.cond(
-            jnp.isfinite(jnp.sum(leaf * 0)), lambda: jnp.asarray(0), lambda: jnp.sum(~jnp.isfinite(leaf)).astype(int)
+            jnp.isfinite(total), lambda: jnp.asarray(0), lambda: jnp.sum(~jnp.isfinite(leaf)).astype(int)
         )
 
     data = [not_finite(leaf) for leaf in jax.tree.leaves((posed.data, posed.weights))]

@@ -21,16 +21,31 @@ import jax.numpy as jnp
 import numpy as np
 
 from lossgeo import linalg
-from lossgeo.solvers.coordinate_descent import kinked_violation, minimize_kinked_quadratic
+from lossgeo.solvers.coordinate_descent import Face, Slopes, descend_kinked, kinked_slopes, kinked_violation, land
 
-__all__ = ["Reduced", "WorkingSet", "bucket", "choose_columns", "minimize_reduced"]
+__all__ = [
+    "BUCKETS",
+    "Model",
+    "Reduced",
+    "WorkingSet",
+    "bucket",
+    "choose_columns",
+    "descend_reduced",
+    "reduced_model",
+    "replace_columns",
+    "row_curvature",
+]
 
-BUCKETS = (32, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+BUCKETS = (32, 128, 256, 512, 768, 896, 1024, 1536, 2048, 3072, 4096)
 """Sizes of working sets for which kernels are compiled."""
 
 
-LAG = 0.1
-"""Reduction of the violation of optimality by one step, above which the Hessian is computed anew."""
+RATE = 0.5
+"""Reduction of the violation of optimality by one step, above which the model is made anew."""
+
+
+FAST = 0.01
+"""The same, below which steps go on beyond what is enough for now."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +76,7 @@ def bucket(size: int) -> int:
     return next((b for b in BUCKETS if size <= b), size)
 
 
-def choose_columns(in_use: np.ndarray, score: np.ndarray, grow: int) -> np.ndarray:
+def choose_columns(in_use: np.ndarray, score: np.ndarray, grow: int, fill: bool = True) -> np.ndarray:
     """Columns of the next working set.
 
     Args:
@@ -69,137 +84,278 @@ def choose_columns(in_use: np.ndarray, score: np.ndarray, grow: int) -> np.ndarr
         score: how much each other column violates optimality, negative for not at all, ``-inf`` for never, shape
             ``(d,)``.
         grow: number of violating columns to take at most, beyond what fills the compiled size.
+        fill: whether what room is left goes to the columns that are closest to violating.
 
     Returns:
-        Indices in increasing order. What room is left goes to the columns that are closest to violating.
+        Indices in increasing order.
     """
     used, others = np.flatnonzero(in_use), np.flatnonzero(~in_use & (score > -np.inf))
-    violating = int(np.sum(score[others] > 0))
-    room = min(bucket(len(used) + min(grow, violating)) - len(used), len(others))
+    violating = min(grow, int(np.sum(score[others] > 0)))
+    room = min(bucket(len(used) + violating) - len(used) if fill else violating, len(others))
     if room < len(others):
         others = others[np.argpartition(-score[others], room)[:room]] if room > 0 else others[:0]
     return np.sort(np.concatenate([used, others]))
 
 
+class Model(NamedTuple):
+    r"""Hessian of a working set and the other coordinates, ``(v, x)``, in units that make its diagonal 1.
+
+    Args:
+        h: Hessian in these units, in single precision or the working one, shape ``(p, p)`` with ``p = q + k``.
+        scale: :math:`H_{jj}^{-1/2}`, in working precision, shape ``(p,)``.
+        moves: coordinates with positive curvature, shape ``(p,)``.
+        weights: second derivatives of the rows, shape ``(n,)``.
+        cross: derivatives of the slopes of the rows with respect to ``v``, shape ``(q, n)``.
+    """
+
+    h: jax.Array
+    scale: jax.Array
+    moves: jax.Array
+    weights: jax.Array
+    cross: jax.Array
+
+
 class Reduced(NamedTuple):
-    """Where :func:`minimize_reduced` stands.
+    """Where :func:`descend_reduced` ended.
 
     Args:
         x: coefficients of the working set, kinks at 0, shape ``(k,)``.
         v: other coordinates, shape ``(q,)``.
+        eta: linear predictor, shape ``(n,)``.
         value: the function there, in nats.
-        decrease: decrease that the model predicted for the last step, in nats.
-        num_steps: Newton steps made.
+        decrease: decrease that the model predicted for the last step, in nats; infinite after a shortened one.
+        rate: factor by which the last step changed the violation of optimality.
+        drift: relative change of the second derivatives of the rows since the model was made.
+        num_steps: steps made.
         stuck: no step decreased the function any further, or it is not finite.
     """
 
     x: jax.Array
     v: jax.Array
+    eta: jax.Array
     value: jax.Array
     decrease: jax.Array
+    rate: jax.Array
+    drift: jax.Array
     num_steps: jax.Array
     stuck: jax.Array
 
 
-def minimize_reduced(
-    loss: Callable[[jax.Array, jax.Array], jax.Array],
-    columns: jax.Array,
-    offset: jax.Array,
-    strength: jax.Array,
-    x: jax.Array,
-    v: jax.Array,
-    tol: jax.Array,
-    max_steps: int | jax.Array,
-) -> Reduced:
-    r"""Proximal Newton on a working set; pure, of static shape.
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
-    The model at a point has the Hessian of :math:`f` in the coefficients and :math:`v` together. Where it yields no
-    direction of descent (it may be indefinite far from the optimum, as for a scale) the next step takes the block
-    diagonal matrix with :math:`|f''|` of the rows and the absolute eigenvalues of the block of :math:`v` instead.
+
+def row_curvature(loss: Loss, eta: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Second derivatives of the rows, shapes ``(n,)`` and ``(q, n)``, and of the rest, shape ``(q, q)``."""
+    push = jax.linearize(jax.grad(loss, argnums=(0, 1)), eta, v)[1]
+    weights, _ = push(jnp.ones_like(eta), jnp.zeros_like(v))
+    cross, corner = jax.vmap(lambda e: push(jnp.zeros_like(eta), e))(jnp.eye(v.shape[0], dtype=v.dtype))
+    return weights, cross, 0.5 * (corner + corner.T)
+
+
+def reduced_model(
+    loss: Loss, columns: jax.Array, eta: jax.Array, v: jax.Array, joint: bool | jax.Array, dtype: jnp.dtype
+) -> Model:
+    r"""The model at a point; pure, of static shape.
 
     Args:
         loss: ``(eta (n,), v (q,)) -> ()``, independent between the entries of ``eta`` given ``v``.
         columns: of the working set, shape ``(n, k)``; zero columns may fill it.
+        eta: linear predictor, shape ``(n,)``.
+        v: other coordinates, shape ``(q,)``.
+        joint: whether it is the Hessian itself, which may be indefinite far from the optimum (as for a scale). If not,
+            the block diagonal matrix with :math:`|f''|` of the rows and the absolute eigenvalues of the block of
+            :math:`v`.
+        dtype: of the Hessian; in ``float32`` it takes half the time. The scale is taken out first.
+    """
+    joint = jnp.asarray(joint)
+    weights, cross, corner = row_curvature(loss, eta, v)
+    weights = jnp.where(joint, weights, jnp.abs(weights))
+    cross = jnp.where(joint, cross, 0.0)
+    if v.shape[0]:
+        eigenvalues, vectors = jnp.linalg.eigh(corner)
+        least = jnp.sqrt(jnp.finfo(v.dtype).eps) * jnp.max(jnp.abs(eigenvalues))
+        positive = (vectors * jnp.maximum(jnp.abs(eigenvalues), least)[None, :]) @ vectors.T
+        corner = jnp.where(joint, corner, positive)
+    diagonal = jnp.concatenate([jnp.diagonal(corner), _weighted_squares(columns, weights)])
+    moves = diagonal > 0
+    scale = jnp.where(moves, jax.lax.rsqrt(jnp.where(moves, diagonal, 1.0)), 1.0)
+    h = _assembled(corner, cross, columns, weights, scale, dtype)
+    return Model(h, scale, moves, weights, cross)
+
+
+def _assembled(
+    corner: jax.Array, cross: jax.Array, columns: jax.Array, weights: jax.Array, scale: jax.Array, dtype: jnp.dtype
+) -> jax.Array:
+    """The equilibrated Hessian of ``(v, x)``."""
+    q = corner.shape[0]
+    scaled = (columns * scale[None, q:]).astype(dtype)
+    gram = _symmetric_gram(scaled, weights.astype(dtype))
+    if q:
+        top = (corner * scale[:q, None] * scale[None, :q]).astype(dtype)
+        side = (cross * scale[:q, None]).astype(dtype) @ scaled
+        gram = jnp.block([[top, side], [side.T, gram]])
+    return gram
+
+
+def _weighted_squares(x: jax.Array, w: jax.Array) -> jax.Array:
+    """Diagonal of ``X' diag(w) X`` without a copy of the squares."""
+
+    def row_by_row(x: jax.Array, w: jax.Array) -> jax.Array:
+        return jax.lax.fori_loop(0, x.shape[0], lambda i, total: total + w[i] * jnp.square(x[i]), jnp.zeros_like(x[0]))
+
+    return jax.lax.platform_dependent(x, w, cpu=row_by_row, default=lambda x, w: w @ jnp.square(x))
+
+
+def _symmetric_gram(x: jax.Array, w: jax.Array) -> jax.Array:
+    """``X' diag(w) X`` by the blocks on and below the diagonal; rows in pieces that stay in the cache."""
+    k = x.shape[1]
+    if k < 256 or k % 4:
+        return linalg.weighted_gram(x, w, x)
+    size = k // 4
+    weighted = x * w[:, None]
+
+    def block(i: int, j: int) -> jax.Array:
+        rows, cols = (a[:, m * size : (m + 1) * size] for a, m in ((weighted, i), (x, j)))
+        return jax.lax.dot_general(rows, cols, (((0,), (0,)), ((), ())))
+
+    lower = {(i, j): block(i, j) for i in range(4) for j in range(i + 1)}
+    return jnp.block([[lower[i, j] if j <= i else lower[j, i].T for j in range(4)] for i in range(4)])
+
+
+def replace_columns(model: Model, columns: jax.Array, slots: jax.Array) -> Model:
+    """The model after some of its columns changed: those at ``slots`` of ``columns``, beyond the end for none."""
+    q, dtype = model.cross.shape[0], model.h.dtype
+    new = columns[:, jnp.minimum(slots, columns.shape[1] - 1)]
+    diagonal = model.weights @ jnp.square(new)
+    moves = diagonal > 0
+    places = jnp.where(slots < columns.shape[1], slots + q, model.scale.shape[0])
+    units = jnp.where(moves, jax.lax.rsqrt(jnp.where(moves, diagonal, 1.0)), 1.0)
+    scale = model.scale.at[places].set(units, mode="drop")
+    scaled = (columns * scale[None, q:]).astype(dtype)
+    fresh = (new * units[None, :]).astype(dtype)
+    rows = (fresh * model.weights.astype(dtype)[:, None]).T @ scaled
+    if q:
+        rows = jnp.concatenate([((model.cross * scale[:q, None]).astype(dtype) @ fresh).T, rows], axis=1)
+    h = model.h.at[places].set(rows, mode="drop").at[:, places].set(rows.T, mode="drop")
+    return model._replace(h=h, scale=scale, moves=model.moves.at[places].set(moves, mode="drop"))
+
+
+def descend_reduced(
+    loss: Loss,
+    columns: jax.Array,
+    offset: jax.Array,
+    strength: jax.Array,
+    model: Model,
+    x: jax.Array,
+    v: jax.Array,
+    *,
+    tol: float | jax.Array,
+    enough: float | jax.Array,
+    max_steps: int | jax.Array,
+    bend: bool | jax.Array = True,
+    sweeps: int | jax.Array = 6,
+    joint: bool | jax.Array = True,
+) -> Reduced:
+    r"""Proximal Newton steps with one model on a working set; pure, of static shape.
+
+    Gradients are exact at every step and the model stays, which for a quadratic function is iterative refinement.
+    Ends when the model predicts no more decrease than ``tol``, or when steps reduce the violation of optimality by
+    less than ``RATE``: then it takes a new model, or one of higher precision.
+
+    Args:
+        loss: as for :func:`reduced_model`.
+        columns: as for :func:`reduced_model`.
         offset: :math:`o`, shape ``(n,)``.
         strength: of the kinks, shape ``(k,)``.
+        model: from :func:`reduced_model`.
         x: start, shape ``(k,)``.
         v: start, shape ``(q,)``.
-        tol: ends when a model predicts no more than this decrease, in nats.
+        tol: ends when the model predicts no more than this decrease, in nats.
+        enough: the same where steps gain less than two digits.
         max_steps: bound on the steps.
+        bend: as for :func:`descend_kinked`.
+        sweeps: as for :func:`descend_kinked`.
+        joint: whether the model is the Hessian, so that its prediction counts.
     """
     q = v.shape[0]
     eps = jnp.finfo(x.dtype).eps
     kink = jnp.concatenate([jnp.zeros_like(v), strength])
+    rows_and_other = jax.value_and_grad(loss, argnums=(0, 1))
 
-    def value_at(x: jax.Array, v: jax.Array) -> jax.Array:
-        return loss(offset + columns @ x, v) + jnp.sum(strength * jnp.abs(x))
+    def look(z: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array]:
+        value, (rows, other) = rows_and_other(eta, z[:q])
+        return value + jnp.sum(kink * jnp.abs(z)), jnp.concatenate([other, rows @ columns])
 
-    def gradient_at(x: jax.Array, v: jax.Array) -> jax.Array:
-        rows, other = jax.grad(loss, argnums=(0, 1))(offset + columns @ x, v)
-        return jnp.concatenate([other, rows @ columns])
+    def slopes(gradient: jax.Array, z: jax.Array) -> Slopes:
+        return kinked_slopes(gradient, z, kink, model.scale)
 
-    def hessian_at(x: jax.Array, v: jax.Array, joint: jax.Array) -> jax.Array:
-        eta = offset + columns @ x
-        push = jax.linearize(jax.grad(loss, argnums=(0, 1)), eta, v)[1]
-        weights, _ = push(jnp.ones_like(eta), jnp.zeros_like(v))
-        weights = jnp.where(joint, weights, jnp.abs(weights))
-        gram = linalg.weighted_gram(columns, weights, columns)
-        if q == 0:
-            return gram
-        cross, corner = jax.vmap(lambda e: push(jnp.zeros_like(eta), e))(jnp.eye(q, dtype=v.dtype))
-        eigenvalues, vectors = jnp.linalg.eigh(0.5 * (corner + corner.T))
-        least = jnp.sqrt(eps) * jnp.max(jnp.abs(eigenvalues))
-        positive = (vectors * jnp.maximum(jnp.abs(eigenvalues), least)[None, :]) @ vectors.T
-        cross = jnp.where(joint, cross @ columns, 0.0)
-        corner = jnp.where(joint, corner, positive)
-        return jnp.block([[corner, cross], [cross.T, gram]])
+    def violation(at: Slopes) -> jax.Array:
+        nothing = jnp.zeros_like(at.start)
+        return kinked_violation(at, nothing, nothing, model.moves)
 
     def body(carry: tuple) -> tuple:
-        state, joint, fresh, hessian, violation = carry
-        gradient = gradient_at(state.x, state.v)
+        state, gradient, before, face = carry
         z = jnp.concatenate([state.v, state.x])
-        # The Hessian serves again while steps gain a digit with it.
-        again = joint & fresh & (kinked_violation(hessian, gradient, z, kink) <= LAG * violation)
-        hessian = jax.lax.cond(again, lambda: hessian, lambda: hessian_at(state.x, state.v, joint))
-        violation = kinked_violation(hessian, gradient, z, kink)
-        found = minimize_kinked_quadratic(hessian, gradient, z, kink)
-        slope = gradient @ found.delta + jnp.sum(kink * (jnp.abs(found.x) - jnp.abs(z)))
+        at = slopes(gradient, z)
+        delta, predicted, _, face = descend_kinked(model.h, at, model.moves, face, bend=bend, sweeps=sweeps)
+        whole = land(z, at, delta, model.scale)
+        change = whole - z
+        penalty = jnp.sum(kink * jnp.where(whole * z >= 0, jnp.sign(z + whole) * change, jnp.abs(whole) - jnp.abs(z)))
+        slope = gradient @ change + penalty
         noise = 16.0 * eps * jnp.abs(state.value)
-        usable = jnp.all(jnp.isfinite(found.x)) & ((slope < 0) | (jnp.abs(slope) <= noise))
+        usable = jnp.all(jnp.isfinite(whole)) & ((slope < 0) | (jnp.abs(slope) <= noise))
+        eta_whole = offset + columns @ whole[q:]
 
-        def attempt(length: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        def attempt(length: jax.Array) -> tuple:
             # The whole step is the minimiser of the model itself: its zeros are exact.
-            to = jnp.where(length == 1.0, found.x, z + length * found.delta)
-            value = value_at(to[q:], to[:q])
-            return to, value, value <= state.value + 1e-4 * length * jnp.minimum(slope, 0.0) + noise
+            to = jnp.where(length == 1.0, whole, z + length * change)
+            eta = jnp.where(length == 1.0, eta_whole, state.eta + length * (eta_whole - state.eta))
+            value, gradient = look(to, eta)
+            good = value <= state.value + 1e-4 * length * jnp.minimum(slope, 0.0) + noise
+            return to, eta, value, gradient, good & jnp.all(jnp.isfinite(gradient))
 
         def shorten(carry: tuple) -> tuple:
             length = 0.5 * carry[0]
             return length, *attempt(length)
 
         one = jnp.ones_like(slope)
-        length, to, value, good = jax.lax.while_loop(
-            lambda c: usable & ~c[3] & (c[0] > 1e-9), shorten, (one, *attempt(one))
+        length, to, eta, value, moved_gradient, good = jax.lax.while_loop(
+            lambda c: usable & ~c[5] & (c[0] > 1e-9), shorten, (one, *attempt(one))
         )
         good = good & usable
-        moved = Reduced(
-            jnp.where(good, to[q:], state.x),
-            jnp.where(good, to[:q], state.v),
-            jnp.where(good, value, state.value),
+        to = jnp.where(good, to, z)
+        gradient = jnp.where(good, moved_gradient, gradient)
+        after = violation(slopes(gradient, to))
+        moved = state._replace(
+            x=to[q:],
+            v=to[:q],
+            eta=jnp.where(good, eta, state.eta),
+            value=jnp.where(good, value, state.value),
             # Only a whole step of the joint model tells how much was left.
-            jnp.where(good & joint & (length == 1.0), jnp.abs(found.decrease), jnp.inf),
-            state.num_steps + 1,
-            ~good & ~joint,
+            decrease=jnp.where(
+                good & joint & (length == 1.0) & jnp.isfinite(predicted), jnp.abs(predicted).astype(x.dtype), jnp.inf
+            ),
+            rate=jnp.where(before > 0, after / jnp.where(before > 0, before, 1.0), 0.0),
+            num_steps=state.num_steps + 1,
+            stuck=~good,
         )
-        return moved, good, good & joint, hessian, violation
+        return moved, gradient, after, face
 
-    start = Reduced(x, v, value_at(x, v), jnp.full((), jnp.inf, x.dtype), jnp.asarray(0), jnp.asarray(False))
+    eta = offset + columns @ x
+    value, gradient = look(jnp.concatenate([v, x]), eta)
+    infinite = jnp.full((), jnp.inf, x.dtype)
+    zero = jnp.zeros((), x.dtype)
+    start = Reduced(x, v, eta, value, infinite, zero, zero, jnp.asarray(0), ~jnp.isfinite(value))
+    before = violation(slopes(gradient, jnp.concatenate([v, x])))
 
     def running(carry: tuple) -> jax.Array:
         state = carry[0]
-        return (state.decrease > tol) & ~state.stuck & (state.num_steps < max_steps) & jnp.isfinite(state.value)
+        # A few digits with each step, which costs less than another look at all columns, are taken while they come.
+        more = (state.decrease > enough) | ((state.decrease > tol) & (state.rate < FAST))
+        return more & ~state.stuck & (state.num_steps < max_steps) & (state.rate <= RATE)
 
-    nothing = jnp.zeros((kink.shape[0], kink.shape[0]), x.dtype)
-    first = (start, jnp.asarray(True), jnp.asarray(False), nothing, jnp.zeros((), x.dtype))
-    state = jax.lax.while_loop(running, body, first)[0]
-    return state._replace(stuck=state.stuck | ~jnp.isfinite(state.value))
+    state = jax.lax.while_loop(running, body, (start, gradient, before, Face.none(model.h)))[0]
+    weights = row_curvature(loss, state.eta, state.v)[0]
+    total = jnp.sum(jnp.abs(model.weights))
+    drift = jnp.sum(jnp.abs(weights - model.weights)) / jnp.where(total > 0, total, 1.0)
+    return state._replace(drift=drift, stuck=state.stuck | ~jnp.isfinite(state.value))

@@ -1,0 +1,295 @@
+"""The end of a fit on working sets: its certificate on the face of the kinks that was found, and the verdict."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lossgeo import linalg
+from lossgeo._compilation import quick_jit
+from lossgeo._pytree import pytree
+from lossgeo.planning import Plan
+from lossgeo.posing import Posed, as_problem
+from lossgeo.solvers import DENSE_LIMIT, Certificate, Problem, Status, WorkingSet, certify
+from lossgeo.solvers.coordinate_descent import factorize, kinked_slopes
+from lossgeo.solvers.working_set import BUCKETS, Model
+from lossgeo.solving import Solution, conclude
+from lossgeo.verdict import verdict
+from lossgeo.working_kernels import Setup, Work, WorkingState, design_of, in_use_of, padded, scores, sparse_parts
+
+__all__ = ["conclude_working_set"]
+
+
+LARGEST_DRIFT = 0.25
+"""Change of the second derivatives of the rows up to which a model still tells what is determined and what is not."""
+
+
+MOST_FREE = 64
+"""Coordinates without a kink whose profile is looked at."""
+
+
+ENOUGH_PRODUCTS = 12
+"""Products with the Hessian after which the expected decrease is found in another way."""
+
+
+def conclude_working_set(posed: Posed, state: WorkingState, tol: float, status: int, plan: Plan) -> Solution:
+    """Certify the point that was reached and turn the end of the rounds into a status.
+
+    With many coefficients this is done on the face that was found; the others are known to be at their kinks. The model
+    of the last round serves where it leaves no doubt that the face is determined; otherwise the Hessian of the face is
+    formed and its eigenvalues tell. Violations of more columns than a working set holds make the expected decrease
+    infinite.
+    """
+    if state.x.size + state.v.size <= DENSE_LIMIT:
+        solution = _judge_all(posed, state.x, state.v, tol, status, state.num_steps, plan.solver)
+        return dataclasses.replace(solution, plan=plan)
+    in_use, score = in_use_of(state), scores(state, 1.0)
+    work: Work | None = state.work
+    if work is not None and work.model is not None and status == Status.CONVERGED and not np.any(score > 0):
+        solution, sure = _judge_by_model(
+            posed, state.setup, work.index, work.mask, work.columns, work.model, state.x, state.v, tol, status,
+            state.num_steps, plan.solver,
+        )  # fmt: skip
+        if bool(sure):
+            return dataclasses.replace(solution, plan=plan)
+    columns = np.flatnonzero(in_use | (score > 0))
+    missing = len(columns) > BUCKETS[-1]
+    index, mask = padded(columns[: BUCKETS[-1]])
+    solution = _judge(
+        posed, state.setup, index, mask, state.x, state.v, score, tol, status, state.num_steps, missing, plan.solver
+    )
+    return dataclasses.replace(solution, plan=plan)
+
+
+@quick_jit(static_argnames="solver")
+def _judge_by_model(
+    posed: Posed,
+    setup: Setup,
+    index: Any,
+    mask: Any,
+    columns: jax.Array,
+    model: Model,
+    x: jax.Array,
+    v: jax.Array,
+    tol: Any,
+    status: Any,
+    num_steps: Any,
+    solver: WorkingSet,
+) -> tuple[Solution, jax.Array]:
+    """The solution with a certificate from products with the Hessian, the model as preconditioner; and whether to
+    trust it.
+
+    It is not trusted where the factorisation fails, where the least eigenvalue is so small that the precision of the
+    model or the change of the Hessian since then matters, or where the equations are not solved.
+    """
+    problem = as_problem(posed)
+    rows = sparse_parts(problem, solver)
+    q, dtype = v.shape[0], x.dtype
+    strength, face = jnp.where(mask, setup.strength[index], 1.0), jnp.where(mask, x[index], 0.0)
+    z, kink = jnp.concatenate([v, face]), jnp.concatenate([jnp.zeros_like(v), strength])
+    eta = setup.offset + columns @ face
+
+    def value_at(z: jax.Array) -> jax.Array:
+        return rows.loss(setup.offset + columns @ z[q:], z[:q]) + jnp.sum(kink * jnp.abs(z))
+
+    (loss, (slopes, other)), push = jax.linearize(
+        lambda eta, v: jax.value_and_grad(rows.loss, argnums=(0, 1))(eta, v), eta, v
+    )
+    value = loss + jnp.sum(kink * jnp.abs(z))
+    at = kinked_slopes(jnp.concatenate([other, slopes @ columns]), z, kink, model.scale)
+    wanted = jnp.concatenate([jnp.ones(q, bool), mask]) & ((z != 0) | (kink == 0))
+    free = wanted & model.moves
+    slope = jnp.where(free, at.slope, 0.0)
+    factor = factorize(model.h, free)
+
+    def product(u: jax.Array) -> jax.Array:
+        step = u * model.scale
+        _, (rows_change, other_change) = push(columns @ step[q:], step[:q])
+        return jnp.where(free, jnp.concatenate([other_change, rows_change @ columns]) * model.scale, 0.0)
+
+    def precondition(u: jax.Array) -> jax.Array:
+        return factor.solve(u.astype(model.h.dtype)).astype(dtype)
+
+    solved = linalg.conjugate_gradients(
+        product, -slope, tol=0.01, max_steps=ENOUGH_PRODUCTS, preconditioner=precondition
+    )
+    step = jnp.where(jnp.any(slope != 0), solved.x, 0.0)
+    edm = -0.5 * slope @ step
+    direction = jax.lax.fori_loop(
+        0,
+        4,
+        lambda _, u: _unit(precondition(u)),
+        _unit(jnp.where(free, jax.random.normal(jax.random.key(0), z.shape, dtype), 0.0)),
+    )
+    eigenvalue = jnp.where(jnp.any(free), direction @ product(direction), 1.0)
+    weights = push(jnp.ones_like(eta), jnp.zeros_like(v))[1][0]
+    total = jnp.sum(jnp.abs(model.weights))
+    drift = jnp.sum(jnp.abs(weights - model.weights)) / jnp.where(total > 0, total, 1.0)
+    loose = wanted & (kink == 0)
+    sure = (
+        (solved.positive & (solved.residual <= 0.1) | ~jnp.any(slope != 0))
+        & (eigenvalue > jnp.sqrt(jnp.finfo(model.h.dtype).eps))
+        & (drift <= LARGEST_DRIFT)
+        & jnp.all(free == wanted)
+        & (jnp.sum(loose) <= MOST_FREE)
+    )
+    change = step * model.scale
+    gains = jax.lax.map(lambda length: value_at(z + length * change), jnp.asarray([1.0, 30.0], dtype)) - value
+    curvature = slope @ step
+    _, ahead = jax.jvp(lambda z: jax.grad(value_at)(z), (z + change,), (change,))
+    ratio = jnp.where(curvature < 0, -(change @ ahead) / jnp.where(curvature < 0, curvature, 1.0), 1.0)
+    noise = 64.0 * jnp.finfo(dtype).eps * jnp.abs(value)
+    rise = _rises(value_at, z, value, loose, precondition, model.scale, noise)
+    of_v, of_x = rows.places
+    numbers = jnp.concatenate(
+        [jnp.asarray(of_v, jnp.int32), jnp.where(mask, jnp.asarray(of_x, jnp.int32)[index], x.shape[0] + q)]
+    )
+
+    def spread(values: jax.Array, fill: Any) -> jax.Array:
+        return jnp.full(x.shape[0] + q, fill, values.dtype).at[numbers].set(values, mode="drop")
+
+    certificate = Certificate(
+        edm=edm,
+        kkt_residual=jnp.max(jnp.abs(slope / model.scale), initial=0.0),
+        curvature_change=jnp.where(edm > 0, jnp.abs(ratio - 1.0), 0.0),
+        beyond=jnp.where(gains[1] > noise, gains[1], jnp.minimum(gains[1], 0.0)),
+        rise=spread(rise, jnp.inf),
+        eigenvalue=eigenvalue,
+        direction=spread(direction, 0.0),
+        step=spread(step, 0.0),
+        one_sided=jnp.full(2, jnp.inf, dtype),
+        start_change=jnp.zeros((), dtype),
+        null_weight=jnp.zeros(x.shape[0] + q, dtype),
+        free=spread(free, False),
+        hessian=None,
+        finite=jnp.isfinite(value) & jnp.all(jnp.isfinite(step)) & jnp.all(jnp.isfinite(slope)),
+        resolution=jnp.asarray(linalg.rank_tolerance(x.shape[0] + q, dtype), dtype),
+        noise=jnp.zeros((), dtype),
+    )
+    u = rows.join(x, v)
+    status, along = verdict(posed, u, certificate, jnp.asarray(tol, dtype), jnp.asarray(status))
+    return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, along), sure
+
+
+def _unit(u: jax.Array) -> jax.Array:
+    norm = jnp.linalg.norm(u)
+    return u / jnp.where(norm > 0, norm, 1.0)
+
+
+def _rises(
+    value_at: Any, z: jax.Array, value: jax.Array, loose: jax.Array, solve: Any, scale: jax.Array, noise: jax.Array
+) -> jax.Array:
+    """Least rise of the objective one standard error to either side of each coordinate that no prior holds.
+
+    Infinite elsewhere: where a coefficient has a kink, the objective rises with its strength in the end.
+    """
+    (numbers,) = jnp.nonzero(loose, size=min(MOST_FREE, loose.shape[0]), fill_value=loose.shape[0])
+
+    def of_one(j: jax.Array) -> jax.Array:
+        column = solve(jnp.zeros_like(z).at[j].set(1.0, mode="drop"))
+        variance = column[jnp.minimum(j, z.shape[0] - 1)]
+        side = scale * column * jax.lax.rsqrt(jnp.where(variance > 0, variance, 1.0))
+        gains = jnp.stack([value_at(z + side), value_at(z - side)]) - value
+        return jnp.min(jnp.where(jnp.isnan(gains), -jnp.inf, gains)) + noise
+
+    def all_of_them() -> jax.Array:
+        count = jnp.sum(loose)
+        found = jax.lax.fori_loop(
+            0, count, lambda i, rise: rise.at[numbers[i]].set(of_one(numbers[i])), jnp.full_like(z, jnp.inf)
+        )
+        return found
+
+    return jax.lax.cond(jnp.any(loose), all_of_them, lambda: jnp.full_like(z, jnp.inf))
+
+
+@pytree
+class FaceArgs:
+    """What the function on a face depends on."""
+
+    posed: Posed
+    columns: jax.Array
+    offset: jax.Array
+    strength: jax.Array
+    solver: WorkingSet = dataclasses.field(metadata={"static": True})
+
+
+def _face_value(u: Any, args: FaceArgs) -> jax.Array:
+    """The objective as a function of ``(v, x)`` on a working set."""
+    v, x = u
+    rows = sparse_parts(as_problem(args.posed), args.solver)
+    return rows.loss(args.offset + args.columns @ x, v) + jnp.sum(args.strength * x * jnp.sign(x))
+
+
+def _face_kinks(u: Any, args: FaceArgs) -> tuple[Any, Any]:
+    v, x = u
+    return (jnp.zeros_like(v), jnp.zeros_like(x)), (jnp.zeros_like(v), args.strength)
+
+
+@functools.partial(jax.jit, static_argnames="solver")
+def _judge(
+    posed: Posed,
+    setup: Setup,
+    index: jax.Array,
+    mask: jax.Array,
+    x: jax.Array,
+    v: jax.Array,
+    score: jax.Array,
+    tol: Any,
+    status: Any,
+    num_steps: Any,
+    missing: Any,
+    solver: WorkingSet,
+) -> Solution:
+    problem = as_problem(posed)
+    rows = sparse_parts(problem, solver)
+    columns = jnp.where(mask[None, :], jnp.take(design_of(rows, setup), index, axis=1), 0.0)
+    strength, face = jnp.where(mask, setup.strength[index], 1.0), jnp.where(mask, x[index], 0.0)
+    x_start, v_start = rows.split(problem.init)
+    args = FaceArgs(posed, columns, setup.offset, strength, solver)
+    start = (v_start, jnp.where(mask, x_start[index], 0.0))
+    value, c = certify(Problem(_face_value, _face_kinks, args, (v, face)), None, start)
+    u = rows.join(x, v)
+    certificate = _on_all_coordinates(c, rows.places, index, mask, missing)
+    residual = jnp.maximum(
+        certificate.kkt_residual, jnp.max(jnp.where(score > 0, score * setup.norm, 0.0), initial=0.0)
+    )
+    certificate = dataclasses.replace(certificate, kkt_residual=residual)
+    status, direction = verdict(posed, u, certificate, jnp.asarray(tol, value.dtype), jnp.asarray(status))
+    return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, direction)
+
+
+def _on_all_coordinates(
+    face: Certificate, places: tuple[np.ndarray, np.ndarray], index: jax.Array, mask: jax.Array, missing: Any
+) -> Certificate:
+    """The certificate of a face spread over all coordinates."""
+    of_v, of_x = places
+    total = len(of_v) + len(of_x)
+    target = jnp.concatenate(
+        [jnp.asarray(of_v, jnp.int32), jnp.where(mask, jnp.asarray(of_x, jnp.int32)[index], total)]
+    )
+
+    def spread(values: jax.Array, fill: Any) -> jax.Array:
+        return jnp.full(total, fill, values.dtype).at[target].set(values, mode="drop")
+
+    return dataclasses.replace(
+        face,
+        edm=jnp.where(missing, jnp.inf, face.edm),
+        rise=spread(face.rise, jnp.inf),
+        direction=spread(face.direction, 0.0),
+        step=spread(face.step, 0.0),
+        null_weight=spread(face.null_weight, 0.0),
+        free=spread(face.free, False),
+        hessian=None,
+    )
+
+
+@functools.partial(jax.jit, static_argnames="solver")
+def _judge_all(
+    posed: Posed, x: jax.Array, v: jax.Array, tol: Any, status: Any, num_steps: Any, solver: WorkingSet
+) -> Solution:
+    problem = as_problem(posed)
+    u = sparse_parts(problem, solver).join(x, v)
+    return conclude(problem, u, jnp.asarray(tol, x.dtype), jnp.asarray(status), num_steps)
