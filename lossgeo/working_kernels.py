@@ -230,14 +230,14 @@ def gather(posed: Posed, setup: Setup, index: Any, mask: Any, solver: WorkingSet
     )
 
 
-@functools.partial(jax.jit, static_argnames="solver")
+@functools.partial(jax.jit, static_argnames="solver", donate_argnames=("columns", "model"))
 def exchange_columns(
     posed: Posed, setup: Setup, columns: jax.Array, model: Model | None, slots: Any, index: Any, solver: WorkingSet
 ) -> tuple[jax.Array, Model | None]:
-    """Columns ``index`` of the design into ``slots`` of a working set and of its model."""
+    """Columns ``index`` of the design into ``slots`` of a working set and of its model, whose memory is used again."""
     new = jnp.take(design_of(sparse_parts(as_problem(posed), solver), setup), index, axis=1)
     columns = columns.at[:, slots].set(new, mode="drop")
-    return columns, None if model is None else replace_columns(model, columns, slots)
+    return columns, None if model is None else replace_columns(model, new, slots)
 
 
 @jax.jit

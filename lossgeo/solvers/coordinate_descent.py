@@ -136,6 +136,7 @@ def descend_kinked(
     max_rounds: int | jax.Array = 40,
     sweeps: int | jax.Array = 6,
     bend: bool | jax.Array = True,
+    settled: bool | jax.Array = False,
 ) -> tuple[jax.Array, jax.Array, jax.Array, Face]:
     """Minimise a kinked quadratic of unit diagonal, in the precision of ``h``; pure, of static shape.
 
@@ -149,6 +150,7 @@ def descend_kinked(
         max_rounds: bound on the rounds.
         sweeps: of coordinate descent in each round; the first goes over all coordinates, others over those in use.
         bend: whether rounds end with a Newton step on the face; without, there is one round.
+        settled: whether the first round may do without coordinate descent, because the face is likely to stay.
 
     Returns:
         The difference to the start, exactly ``-start`` for a coordinate on its kink, the decrease in nats, the
@@ -158,6 +160,7 @@ def descend_kinked(
     # Numbers of the size of working precision, whatever that of ``h``.
     tiny = 8.0 * jnp.finfo(at.slope.dtype).eps
     at = Slopes(*(v.astype(dtype) for v in at))
+    bend, settled = jnp.asarray(bend), jnp.asarray(settled)
     start, side, kink = at.start, at.side, at.kink
     kinked = kink > 0
 
@@ -205,7 +208,7 @@ def descend_kinked(
 
     def body(carry: tuple) -> tuple:
         delta, _, rounds, face = carry
-        delta = descend(delta)
+        delta = jax.lax.cond(bend & settled & (rounds == 0), lambda: delta, lambda: descend(delta))
         delta, face = jax.lax.cond(bend, lambda: newton(delta, h @ delta, face), lambda: (delta, face))
         return delta, kinked_violation(at, delta, h @ delta, moves), rounds + 1, face
 

@@ -45,7 +45,15 @@ RATE = 0.5
 
 
 FAST = 0.01
-"""The same, below which steps go on beyond what is enough for now."""
+"""The same, below which steps go on beyond what is enough for now; above it the Hessian is not what it was."""
+
+
+EXACT = 3e-3
+"""Relative residual to which the equations with the exact Hessian are solved on a face that stays."""
+
+
+MOST_PRODUCTS = 8
+"""Products with the exact Hessian for that."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +114,7 @@ class Model(NamedTuple):
         moves: coordinates with positive curvature, shape ``(p,)``.
         weights: second derivatives of the rows, shape ``(n,)``.
         cross: derivatives of the slopes of the rows with respect to ``v``, shape ``(q, n)``.
+        columns: of the working set in these units and the precision of ``h``, shape ``(n, k)``.
     """
 
     h: jax.Array
@@ -113,6 +122,7 @@ class Model(NamedTuple):
     moves: jax.Array
     weights: jax.Array
     cross: jax.Array
+    columns: jax.Array
 
 
 class Reduced(NamedTuple):
@@ -123,7 +133,8 @@ class Reduced(NamedTuple):
         v: other coordinates, shape ``(q,)``.
         eta: linear predictor, shape ``(n,)``.
         value: the function there, in nats.
-        decrease: decrease that the model predicted for the last step, in nats; infinite after a shortened one.
+        decrease: a bound on the decrease that is left, in nats: what the model predicted for the last step times
+            ``rate``; infinite after a shortened one.
         rate: factor by which the last step changed the violation of optimality.
         drift: relative change of the second derivatives of the rows since the model was made.
         num_steps: steps made.
@@ -179,22 +190,14 @@ def reduced_model(
     diagonal = jnp.concatenate([jnp.diagonal(corner), _weighted_squares(columns, weights)])
     moves = diagonal > 0
     scale = jnp.where(moves, jax.lax.rsqrt(jnp.where(moves, diagonal, 1.0)), 1.0)
-    h = _assembled(corner, cross, columns, weights, scale, dtype)
-    return Model(h, scale, moves, weights, cross)
-
-
-def _assembled(
-    corner: jax.Array, cross: jax.Array, columns: jax.Array, weights: jax.Array, scale: jax.Array, dtype: jnp.dtype
-) -> jax.Array:
-    """The equilibrated Hessian of ``(v, x)``."""
-    q = corner.shape[0]
+    q = v.shape[0]
     scaled = (columns * scale[None, q:]).astype(dtype)
-    gram = _symmetric_gram(scaled, weights.astype(dtype))
+    h = _symmetric_gram(scaled, weights.astype(dtype))
     if q:
         top = (corner * scale[:q, None] * scale[None, :q]).astype(dtype)
         side = (cross * scale[:q, None]).astype(dtype) @ scaled
-        gram = jnp.block([[top, side], [side.T, gram]])
-    return gram
+        h = jnp.block([[top, side], [side.T, h]])
+    return Model(h, scale, moves, weights, cross, scaled)
 
 
 def _weighted_squares(x: jax.Array, w: jax.Array) -> jax.Array:
@@ -207,37 +210,55 @@ def _weighted_squares(x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def _symmetric_gram(x: jax.Array, w: jax.Array) -> jax.Array:
-    """``X' diag(w) X`` by the blocks on and below the diagonal; rows in pieces that stay in the cache."""
-    k = x.shape[1]
-    if k < 256 or k % 4:
+    """``X' diag(w) X``: three of four blocks, rows in pieces that stay in the cache."""
+    n, k = x.shape
+    if k < 256 or k % 2:
         return linalg.weighted_gram(x, w, x)
-    size = k // 4
-    weighted = x * w[:, None]
+    half = k // 2
 
-    def block(i: int, j: int) -> jax.Array:
-        rows, cols = (a[:, m * size : (m + 1) * size] for a, m in ((weighted, i), (x, j)))
-        return jax.lax.dot_general(rows, cols, (((0,), (0,)), ((), ())))
+    def strips(x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        weighted = x * w[:, None]
+        return _of_rows(weighted[:, :half], x[:, :half]), _of_rows(weighted[:, half:], x)
 
-    lower = {(i, j): block(i, j) for i in range(4) for j in range(i + 1)}
-    return jnp.block([[lower[i, j] if j <= i else lower[j, i].T for j in range(4)] for i in range(4)])
+    if n < 8 * linalg.GRAM_ROWS:
+        top, bottom = strips(x, w)
+    else:
+        blocks, left_over = divmod(n, linalg.GRAM_ROWS)
+
+        def piece(start: int | jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+            return strips(*(jax.lax.dynamic_slice_in_dim(v, start, size) for v in (x, w)))
+
+        top, bottom = jax.lax.fori_loop(
+            0,
+            blocks,
+            lambda i, total: jax.tree.map(jnp.add, total, piece(i * linalg.GRAM_ROWS, linalg.GRAM_ROWS)),
+            piece(blocks * linalg.GRAM_ROWS, left_over),
+        )
+    return jnp.block([[top, bottom[:, :half].T], [bottom]])
 
 
-def replace_columns(model: Model, columns: jax.Array, slots: jax.Array) -> Model:
-    """The model after some of its columns changed: those at ``slots`` of ``columns``, beyond the end for none."""
-    q, dtype = model.cross.shape[0], model.h.dtype
-    new = columns[:, jnp.minimum(slots, columns.shape[1] - 1)]
-    diagonal = model.weights @ jnp.square(new)
+def _of_rows(x: jax.Array, y: jax.Array) -> jax.Array:
+    return jax.lax.dot_general(x, y, (((0,), (0,)), ((), ())))
+
+
+def replace_columns(model: Model, new: jax.Array, slots: jax.Array) -> Model:
+    """The model after the columns at ``slots`` became ``new``, shape ``(n, m)``; slots beyond the end are dropped."""
+    q, k, dtype = model.cross.shape[0], model.columns.shape[1], model.h.dtype
+    diagonal = _weighted_squares(new, model.weights)
     moves = diagonal > 0
-    places = jnp.where(slots < columns.shape[1], slots + q, model.scale.shape[0])
     units = jnp.where(moves, jax.lax.rsqrt(jnp.where(moves, diagonal, 1.0)), 1.0)
-    scale = model.scale.at[places].set(units, mode="drop")
-    scaled = (columns * scale[None, q:]).astype(dtype)
+    places = jnp.where(slots < k, slots + q, k + q)
     fresh = (new * units[None, :]).astype(dtype)
-    rows = (fresh * model.weights.astype(dtype)[:, None]).T @ scaled
+    columns = model.columns.at[:, slots].set(fresh, mode="drop")
+    rows = _of_rows(fresh * model.weights.astype(dtype)[:, None], columns)
     if q:
-        rows = jnp.concatenate([((model.cross * scale[:q, None]).astype(dtype) @ fresh).T, rows], axis=1)
-    h = model.h.at[places].set(rows, mode="drop").at[:, places].set(rows.T, mode="drop")
-    return model._replace(h=h, scale=scale, moves=model.moves.at[places].set(moves, mode="drop"))
+        rows = jnp.concatenate([((model.cross * model.scale[:q, None]).astype(dtype) @ fresh).T, rows], axis=1)
+    return model._replace(
+        h=model.h.at[places].set(rows, mode="drop").at[:, places].set(rows.T, mode="drop"),
+        scale=model.scale.at[places].set(units, mode="drop"),
+        moves=model.moves.at[places].set(moves, mode="drop"),
+        columns=columns,
+    )
 
 
 def descend_reduced(
@@ -293,12 +314,41 @@ def descend_reduced(
         nothing = jnp.zeros_like(at.start)
         return kinked_violation(at, nothing, nothing, model.moves)
 
+    def refined(state: Reduced, z: jax.Array, at: Slopes, face: Face, whole: jax.Array, delta: jax.Array) -> tuple:
+        """The Newton step of the exact Hessian on a face that stays, by conjugate gradients; or the step as it is."""
+        weights, cross, corner = (w.astype(model.h.dtype) for w in row_curvature(loss, state.eta, state.v))
+        scale = model.scale[:q].astype(model.h.dtype)
+
+        def product(u: jax.Array) -> jax.Array:
+            tangent = model.columns @ u[q:]
+            rows, other = weights * tangent, jnp.zeros_like(u[:q])
+            if q:
+                rows = rows + (scale * u[:q]) @ cross
+                other = scale * (cross @ tangent + corner @ (scale * u[:q]))
+            return jnp.where(face.free, jnp.concatenate([other, rows @ model.columns]), 0.0)
+
+        slope = jnp.where(face.free, at.slope, 0.0).astype(model.h.dtype)
+        solved = linalg.conjugate_gradients(
+            product, -slope, tol=EXACT, max_steps=MOST_PRODUCTS, preconditioner=face.solve
+        )
+        to = land(z, at, solved.x, model.scale)
+        good = solved.positive & jnp.all(jnp.sign(to) == jnp.sign(whole)) & jnp.all(jnp.isfinite(to))
+        return jnp.where(good, to, whole), jnp.where(good, -0.5 * slope @ solved.x, delta)
+
     def body(carry: tuple) -> tuple:
         state, gradient, before, face = carry
         z = jnp.concatenate([state.v, state.x])
         at = slopes(gradient, z)
-        delta, predicted, _, face = descend_kinked(model.h, at, model.moves, face, bend=bend, sweeps=sweeps)
+        delta, predicted, _, face = descend_kinked(
+            model.h, at, model.moves, face, bend=bend, sweeps=sweeps, settled=state.num_steps > 0
+        )
         whole = land(z, at, delta, model.scale)
+        stays = jnp.all(jnp.sign(whole) == jnp.sign(z)) & jnp.all(face.free == (model.moves & ((z != 0) | (kink == 0))))
+        whole, predicted = jax.lax.cond(
+            stays & bend & joint & (state.rate > FAST),
+            lambda: refined(state, z, at, face, whole, predicted),
+            lambda: (whole, predicted),
+        )
         change = whole - z
         penalty = jnp.sum(kink * jnp.where(whole * z >= 0, jnp.sign(z + whole) * change, jnp.abs(whole) - jnp.abs(z)))
         slope = gradient @ change + penalty
@@ -326,16 +376,19 @@ def descend_reduced(
         to = jnp.where(good, to, z)
         gradient = jnp.where(good, moved_gradient, gradient)
         after = violation(slopes(gradient, to))
+        rate = jnp.where(before > 0, after / jnp.where(before > 0, before, 1.0), 0.0)
         moved = state._replace(
             x=to[q:],
             v=to[:q],
             eta=jnp.where(good, eta, state.eta),
             value=jnp.where(good, value, state.value),
-            # Only a whole step of the joint model tells how much was left.
+            # Only a whole step of the joint model tells how much there was; its square goes down with the violation.
             decrease=jnp.where(
-                good & joint & (length == 1.0) & jnp.isfinite(predicted), jnp.abs(predicted).astype(x.dtype), jnp.inf
+                good & joint & (length == 1.0) & jnp.isfinite(predicted),
+                jnp.abs(predicted).astype(x.dtype) * jnp.minimum(rate, 1.0),
+                jnp.inf,
             ),
-            rate=jnp.where(before > 0, after / jnp.where(before > 0, before, 1.0), 0.0),
+            rate=rate,
             num_steps=state.num_steps + 1,
             stuck=~good,
         )
