@@ -162,6 +162,28 @@ def least_ritz(
     return values[0], vectors[:, 0] @ basis
 
 
+def transposed_product(rows: jax.Array, x: jax.Array) -> jax.Array:
+    r""":math:`R^\top X`, shape ``(k, d)``, for ``(n, k)`` and ``(n, d)``.
+
+    On a CPU one column goes through a long design in blocks of rows, at the speed of memory; as one product it takes
+    twice the time.
+    """
+
+    def product(rows: jax.Array, x: jax.Array) -> jax.Array:
+        return rows.T @ x
+
+    def blocked(rows: jax.Array, x: jax.Array) -> jax.Array:
+        blocks = x.shape[0] // GRAM_ROWS
+        whole = blocks * GRAM_ROWS
+        split = x[:whole].reshape(blocks, GRAM_ROWS, -1)
+        sums = jax.lax.dot_general(rows[:whole, 0].reshape(blocks, GRAM_ROWS), split, (((1,), (1,)), ((0,), (0,))))
+        return jnp.sum(sums, axis=0)[None, :] + product(rows[whole:], x[whole:])
+
+    if x.shape[0] < 8 * GRAM_ROWS or rows.shape[1] > 1:
+        return product(rows, x)
+    return jax.lax.platform_dependent(rows, x, cpu=blocked, default=product)
+
+
 def weighted_gram(left: jax.Array, weights: jax.Array, right: jax.Array) -> jax.Array:
     r""":math:`X^\top \mathrm{diag}(w)\, Y`, shape ``(d, e)``, for ``(n, d)``, ``(n,)`` and ``(n, e)``.
 

@@ -32,6 +32,7 @@ from lossgeo.solvers import (
     vertex_near,
     whiten,
 )
+from lossgeo.thinning import thin
 from lossgeo.verdict import verdict
 from lossgeo.vertices import LARGEST_NOISE, judge, sensitive
 
@@ -151,8 +152,13 @@ def minimize(posed: Posed, solver: Any, tol: Any, max_steps: Any, enabled: bool 
 
 
 def begin(problem: Problem, plan: Plan, tol: Any) -> Any:
-    """State of the main solver at the start."""
-    return plan.solver.init(_equipped(problem, plan), _as_tol(problem.args, tol))
+    """State of the main solver at the start, which many rows may move; see :mod:`lossgeo.thinning`."""
+    problem, tol = _equipped(problem, plan), _as_tol(problem.args, tol)
+    thinned = thin(problem) if isinstance(plan.solver, Newton) else None
+    if thinned is None:
+        return plan.solver.init(problem, tol)
+    u, curvature = thinned.start(problem)
+    return plan.solver.init(dataclasses.replace(problem, init=u), tol, curvature)
 
 
 def advance(problem: Problem, plan: Plan, state: Any, tol: Any, until: Any) -> Any:

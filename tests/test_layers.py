@@ -26,6 +26,7 @@ FLOORS = [
         "verdict",
         "vertices",
         "solving",
+        "thinning",
         "batching",
         "messages",
         "targets",

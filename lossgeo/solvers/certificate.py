@@ -19,7 +19,7 @@ DENSE_LIMIT = 512
 RANK_LIMIT = 1024
 """Largest number of coordinates for which the Hessian is formed once at the end, so that its rank is known."""
 
-PROBED_ROWS = 1_000_000
+PROBED_ROWS = 300_000
 """Terms of a sum that may be evaluated to probe the coordinates one by one."""
 
 NEARBY = 0.01

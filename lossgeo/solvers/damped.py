@@ -8,6 +8,13 @@ import jax.numpy as jnp
 from lossgeo.solvers.problem import Faces, FlatProblem, Problem
 from lossgeo.solvers.status import RUNNING, Status
 
+PREDICTED = 0.1
+"""Relative error of a predicted decrease up to which curvature is kept."""
+
+
+CLOSE = 100.0
+"""Expected decrease, in units of the tolerance, from which on curvature stays what it is."""
+
 
 class DampedState(NamedTuple):
     """State of a damped Newton iteration."""
@@ -68,6 +75,10 @@ class Damped:
         """What is kept of the Hessian at ``z``."""
         raise NotImplementedError
 
+    def updated(self, curvature: jax.Array, step: jax.Array, change: jax.Array) -> jax.Array:
+        """Curvature that is kept, corrected by the change of the gradient along a step."""
+        return curvature
+
     def quadratic(self, flat: FlatProblem, z: jax.Array, curvature: jax.Array, v: jax.Array) -> jax.Array:
         r""":math:`v^\top H v` at ``z``."""
         raise NotImplementedError
@@ -78,11 +89,11 @@ class Damped:
         """Solve for the step on the free coordinates."""
         raise NotImplementedError
 
-    def init(self, problem: Problem, tol: jax.Array) -> DampedState:
+    def init(self, problem: Problem, tol: jax.Array, curvature: jax.Array | None = None) -> DampedState:
         """See :class:`lossgeo.solvers.Solver`.
 
         The start is evaluated by the first pass of the loop, a step of length 0 that is number -1: the objective and
-        its derivatives are compiled once.
+        its derivatives are compiled once. ``curvature``, where it is given and finite, stands for that at the start.
         """
         z = FlatProblem(problem).z0
         zero = jnp.zeros((), z.dtype)
@@ -93,12 +104,12 @@ class Damped:
             z,
             infinity,
             nothing,
-            self.blank(z),
+            self.blank(z) if curvature is None else curvature,
             nothing,
             zero + 1.0,
             zero,
             jnp.asarray(False),
-            jnp.asarray(False),
+            jnp.asarray(False) if curvature is None else jnp.all(jnp.isfinite(curvature)),
             infinity,
             infinity,
             jnp.asarray(-1),
@@ -126,21 +137,26 @@ class Damped:
         raised = jnp.where(shortest, jnp.maximum(10.0 * state.damping, 1e-3), state.damping)
         damping = jnp.where(first, 0.0, jnp.where(accept, shrunk, raised))
 
+        reuses, kept, close = self.reuses_curvature(flat), state.curvature, jnp.asarray(False)
+        if reuses:
+            close = state.edm <= CLOSE * tol
+            corrected = self.updated(kept, z - state.z, grad - state.grad)
+            kept = jnp.where(accept & ~first & ~close, corrected, kept)
         z, value, grad = (
             jnp.where(accept, new, old) for new, old in ((z, state.z), (value, state.value), (grad, state.grad))
         )
         # A step that came out as predicted shows that the curvature may stay; the last step has its own.
         keep = ~accept
-        if self.reuses_curvature(flat):
-            predicted_well = jnp.abs(ratio - 1.0) < 0.05
-            keep = jnp.where(accept, ~first & predicted_well & (state.edm > tol), ~state.stale)
-        curvature = jax.lax.cond(keep, lambda: state.curvature, lambda: self.curvature(flat, z))
-        stale = keep & (accept | state.stale)
+        if reuses:
+            worth_keeping = jnp.where(close, ~state.stale, jnp.abs(ratio - 1.0) < PREDICTED)
+            keep = jnp.where(accept, jnp.where(first, state.stale, worth_keeping), ~state.stale)
+        curvature = jax.lax.cond(keep, lambda: kept, lambda: self.curvature(flat, z))
+        stale = keep & ((accept & ~close) | state.stale)
         found = self.direction(flat, z, curvature, flat.faces(z, grad), damping)
 
         previous = jnp.where(accept & ~first, state.edm, state.previous_edm)
         undamped = (damping == 0) | found.singular
-        settled = (found.edm <= jnp.finfo(z.dtype).eps ** 1.5) | (found.edm > 0.5 * previous)
+        settled = (found.edm <= jnp.finfo(z.dtype).eps ** (1.5 if reuses else 1.75)) | (found.edm > 0.5 * previous)
         converged = accept & undamped & (found.edm <= tol) & settled & ~stale
         # A rejected step at a point that meets the tolerance is rounding error: there is nothing left to gain.
         exhausted = ~accept & keep & (state.edm <= tol) & ((state.damping == 0) | found.singular)

@@ -17,9 +17,10 @@ MANY_ROWS = 20_000
 class Newton(Damped):
     """Damped Newton (see :class:`Damped`) by Cholesky factors of the equilibrated Hessian.
 
-    One Hessian for each accepted step, one factor for each step. Where the matrix is not positive definite to working
-    precision its eigenvalues are replaced by their absolute values: saddles repel, and directions without curvature
-    get a bounded step.
+    One Hessian for each accepted step, one factor for each step. With very many rows, where a Hessian costs several
+    gradients, it is kept and corrected by the BFGS formula as long as steps come out as predicted. Where the matrix is
+    not positive definite to working precision its eigenvalues are replaced by their absolute values: saddles repel, and
+    directions without curvature get a bounded step.
 
     Reference: Dauphin et al. (2014), NeurIPS (saddle-free Newton).
 
@@ -45,6 +46,15 @@ class Newton(Damped):
     def curvature(self, flat: FlatProblem, z: jax.Array) -> jax.Array:
         """The Hessian, shape ``(p, p)``."""
         return flat.hessian(z)
+
+    def updated(self, curvature: jax.Array, step: jax.Array, change: jax.Array) -> jax.Array:
+        """See :meth:`Damped.updated`; by Broyden, Fletcher, Goldfarb and Shanno where the curvature is positive."""
+        image = curvature @ step
+        along, found = step @ image, step @ change
+        good = (along > 0) & (found > 0.1 * along)
+        along, found = (jnp.where(good, v, 1.0) for v in (along, found))
+        corrected = curvature - jnp.outer(image, image) / along + jnp.outer(change, change) / found
+        return jnp.where(good, corrected, curvature)
 
     def quadratic(self, flat: FlatProblem, z: jax.Array, curvature: jax.Array, v: jax.Array) -> jax.Array:
         """See :meth:`Damped.quadratic`."""

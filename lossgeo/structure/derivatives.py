@@ -196,7 +196,7 @@ class _Split:
 
     def pull_back(self, rows: list[jax.Array]) -> list[jax.Array]:
         """Coefficients ``(k, d)`` from a quantity ``(n, k)`` on each row: the transpose of the designs."""
-        return [r.T @ x for r, x in zip(rows, self.designs, strict=True)]
+        return [linalg.transposed_product(r, x) for r, x in zip(rows, self.designs, strict=True)]
 
     def assemble(self, coefficients: list[jax.Array], other: jax.Array) -> jax.Array:
         """Ravelled vector from coefficients ``(k, d)`` and other parameters."""
