@@ -14,23 +14,32 @@ derived forms. The gallery, as functions of the margin :math:`m = (2y - 1) f`:
 >>> losses.hinge(0.3)                               # 0.7
 >>> losses.SmoothedHinge(alpha=2.0).inverse_link(0.5)       # a probability from an SVM-like score
 >>> losses.verify(losses.logistic).passed                   # True
+
+Losses of logits (``softmax_cross_entropy``, ``entmax_loss``, …) and scores of forecasts (:class:`ScoringRule`,
+``crps``) follow; ``calibration_refinement`` splits the mean of any proper score.
 """
 
 import math
 
 from lossgeo.losses.boosting import Boosted as Boosted
 from lossgeo.losses.boosting import boost as boost
+from lossgeo.losses.calibration import Calibration as Calibration
+from lossgeo.losses.calibration import calibration_refinement as calibration_refinement
 from lossgeo.losses.convex_margin import Hinge as Hinge
 from lossgeo.losses.convex_margin import ModifiedHuber as ModifiedHuber
 from lossgeo.losses.convex_margin import SmoothedHinge as SmoothedHinge
 from lossgeo.losses.convex_margin import Square as Square
 from lossgeo.losses.convex_margin import SquaredHinge as SquaredHinge
+from lossgeo.losses.crps import crps as crps
+from lossgeo.losses.crps import crps_of_draws as crps_of_draws
 from lossgeo.losses.deviance import DevianceLoss as DevianceLoss
 from lossgeo.losses.deviance import GammaDeviance as GammaDeviance
 from lossgeo.losses.deviance import PoissonDeviance as PoissonDeviance
 from lossgeo.losses.deviance import TweedieDeviance as TweedieDeviance
 from lossgeo.losses.empirical_risk import EmpiricalRisk as EmpiricalRisk
 from lossgeo.losses.empirical_risk import empirical_risk as empirical_risk
+from lossgeo.losses.entmax import entmax as entmax
+from lossgeo.losses.entmax import entmax_loss as entmax_loss
 from lossgeo.losses.logit_margin import Exponential as Exponential
 from lossgeo.losses.logit_margin import Logistic as Logistic
 from lossgeo.losses.margin import DerivedLoss as DerivedLoss
@@ -53,6 +62,7 @@ from lossgeo.losses.regression import SquaredError as SquaredError
 from lossgeo.losses.regression import StudentT as StudentT
 from lossgeo.losses.residual import RegressionLoss as RegressionLoss
 from lossgeo.losses.scoring import ScoringRule as ScoringRule
+from lossgeo.losses.scoring import boosting_score as boosting_score
 from lossgeo.losses.scoring import brier_score as brier_score
 from lossgeo.losses.scoring import log_score as log_score
 from lossgeo.losses.scoring import spherical_score as spherical_score

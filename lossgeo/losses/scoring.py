@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 
 from lossgeo._pytree import pytree, static
 
-__all__ = ["ScoringRule", "brier_score", "log_score", "spherical_score"]
+__all__ = ["ScoringRule", "boosting_score", "brier_score", "log_score", "spherical_score"]
 
 
 @pytree
@@ -82,3 +82,13 @@ brier_score = ScoringRule(lambda q: 1 - 2 * q + jnp.sum(jnp.square(q)), lambda p
 
 spherical_score = ScoringRule(lambda q: 1 - q / _norm(q), lambda p: 1 - _norm(p))
 """One minus the cosine between the forecast and the outcome."""
+
+
+def _roots(q: jax.Array) -> jax.Array:
+    """Square roots of probabilities, without a NaN in the slope at 0."""
+    return jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1)), jnp.where(q == 0, 0, jnp.nan))
+
+
+boosting_score = ScoringRule(lambda q: jnp.sum(_roots(q)) / _roots(q) - 1, lambda p: jnp.square(jnp.sum(_roots(p))) - 1)
+r"""The score behind boosting, :math:`\sqrt{(1 - q)/q}` for two classes: the exponential loss of the forecast's own
+score; in general :math:`\sum_j\sqrt{q_j/q_k} - 1`. It fears certainty more than any other score does."""
