@@ -62,6 +62,7 @@ def test_logistic_in_nats_is_a_likelihood_and_in_bits_a_tempered_one():
     assert halved.kind == "tempered likelihood" and halved.factor == pytest.approx(1.0, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_any_symmetric_link_gives_a_likelihood_and_the_factor_is_found():
     reading = likelihood_of(losses.derive(probit))
     assert reading.is_likelihood and reading.normalized
@@ -242,6 +243,7 @@ def test_penalties_that_are_no_prior():
     assert bounded.proper and bounded.log_normalizer == pytest.approx(math.log(2), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_functions_of_a_vector():
     assert prior_of(lambda t: jnp.sum(jnp.abs(t)), dimension=3).proper is True
     fused = prior_of(lambda t: jnp.sum(jnp.abs(jnp.diff(t))), dimension=3)

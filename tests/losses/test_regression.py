@@ -56,11 +56,8 @@ def line_rule():
 LINE, LINE_WEIGHTS = line_rule()
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [pytest.param(v, id=k, marks=[pytest.mark.slow] if k.startswith("student") else []) for k, v in RESIDUAL.items()],
-)
-def test_closed_forms_are_what_the_value_implies(loss):
+@EVERY
+def test_closed_forms_of_residual_losses(loss):
     v, step = np.linspace(-4.1, 4.2, 23), np.geomspace(0.05, 20, 23)
     np.testing.assert_allclose(loss.prox(v, step), RegressionLoss.prox(loss, v, step), rtol=1e-7, atol=1e-9)
     numbers = lambda r: np.asarray(VALUE(loss, r))  # noqa: E731
@@ -150,7 +147,6 @@ def test_functionals_by_their_own_definitions():
         np.testing.assert_allclose(noise.cdf(1.3), level, rtol=1e-13)
 
 
-@pytest.mark.slow
 def test_a_location_is_differentiated_by_the_implicit_rule():
     y, h = jnp.asarray(SAMPLE), 1e-5
     gradient = jax.jit(lambda loss, y: jax.grad(loss.minimizer)(y))
@@ -184,7 +180,6 @@ def test_edges_and_errors():
     np.testing.assert_allclose(prior.prox(v, 0.7), 0.5 + losses.EpsilonInsensitive(0.6).prox(v - 0.5, 0.35), rtol=1e-14)
 
 
-@pytest.mark.slow
 def test_a_loss_is_fitted_as_a_pseudo_likelihood():
     x = np.random.default_rng(0).normal(size=(60, 2))
     y = x @ np.array([1.0, -2.0]) + np.random.default_rng(1).standard_t(2, size=60)
