@@ -15,7 +15,8 @@ from lossgeo.planning import Plan
 from lossgeo.posing import Posed, as_problem
 from lossgeo.solvers import DENSE_LIMIT, Certificate, Problem, Status, WorkingSet, certify
 from lossgeo.solvers.coordinate_descent import factorize, kinked_slopes
-from lossgeo.solvers.working_set import BUCKETS, Model
+from lossgeo.solvers.reduced_model import Model
+from lossgeo.solvers.working_set import BUCKETS
 from lossgeo.solving import Solution, conclude
 from lossgeo.verdict import verdict
 from lossgeo.working_kernels import Setup, Work, WorkingState, design_of, in_use_of, padded, scores, sparse_parts

@@ -15,7 +15,8 @@ from lossgeo._compilation import quick_jit
 from lossgeo._pytree import pytree
 from lossgeo.posing import Posed, as_problem
 from lossgeo.solvers import RUNNING, Problem, Status, WorkingSet
-from lossgeo.solvers.working_set import Model, Reduced, bucket, descend_reduced, reduced_model, replace_columns
+from lossgeo.solvers.reduced_model import Model, reduced_model, replace_columns
+from lossgeo.solvers.working_set import Reduced, bucket, descend_reduced
 from lossgeo.sparsity import SparseRows, sparse_rows
 
 __all__ = [
@@ -191,7 +192,7 @@ def look_at_all(
 def make_model(
     posed: Posed, columns: jax.Array, eta: jax.Array, v: jax.Array, joint: Any, solver: WorkingSet, low: bool
 ) -> Model:
-    """The model at a point; see :func:`lossgeo.solvers.working_set.reduced_model`. ``low``: in single precision."""
+    """The model at a point; see :func:`lossgeo.solvers.reduced_model.reduced_model`. ``low``: in single precision."""
     rows = sparse_parts(as_problem(posed), solver)
     return reduced_model(rows.loss, columns, eta, v, joint, jnp.dtype(jnp.float32) if low else columns.dtype)
 

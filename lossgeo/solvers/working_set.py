@@ -13,7 +13,6 @@ References: Johnson and Guestrin (2015), ICML (Blitz); Bertrand et al. (2022), N
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -22,18 +21,15 @@ import numpy as np
 
 from lossgeo import linalg
 from lossgeo.solvers.coordinate_descent import Face, Slopes, descend_kinked, kinked_slopes, kinked_violation, land
+from lossgeo.solvers.reduced_model import Loss, Model, row_curvature
 
 __all__ = [
     "BUCKETS",
-    "Model",
     "Reduced",
     "WorkingSet",
     "bucket",
     "choose_columns",
     "descend_reduced",
-    "reduced_model",
-    "replace_columns",
-    "row_curvature",
 ]
 
 BUCKETS = (32, 128, 256, 512, 768, 896, 1024, 1536, 2048, 3072, 4096)
@@ -45,7 +41,11 @@ RATE = 0.5
 
 
 FAST = 0.01
-"""The same, below which steps go on beyond what is enough for now; above it the Hessian is not what it was."""
+"""The same, below which steps go on beyond what is enough for now."""
+
+
+CHANGED = 1e-3
+"""Relative change of the second derivatives of the rows above which the exact Hessian is another."""
 
 
 EXACT = 3e-3
@@ -105,26 +105,6 @@ def choose_columns(in_use: np.ndarray, score: np.ndarray, grow: int, fill: bool 
     return np.sort(np.concatenate([used, others]))
 
 
-class Model(NamedTuple):
-    r"""Hessian of a working set and the other coordinates, ``(v, x)``, in units that make its diagonal 1.
-
-    Args:
-        h: Hessian in these units, in single precision or the working one, shape ``(p, p)`` with ``p = q + k``.
-        scale: :math:`H_{jj}^{-1/2}`, in working precision, shape ``(p,)``.
-        moves: coordinates with positive curvature, shape ``(p,)``.
-        weights: second derivatives of the rows, shape ``(n,)``.
-        cross: derivatives of the slopes of the rows with respect to ``v``, shape ``(q, n)``.
-        columns: of the working set in these units and the precision of ``h``, shape ``(n, k)``.
-    """
-
-    h: jax.Array
-    scale: jax.Array
-    moves: jax.Array
-    weights: jax.Array
-    cross: jax.Array
-    columns: jax.Array
-
-
 class Reduced(NamedTuple):
     """Where :func:`descend_reduced` ended.
 
@@ -133,8 +113,8 @@ class Reduced(NamedTuple):
         v: other coordinates, shape ``(q,)``.
         eta: linear predictor, shape ``(n,)``.
         value: the function there, in nats.
-        decrease: a bound on the decrease that is left, in nats: what the model predicted for the last step times
-            ``rate``; infinite after a shortened one.
+        decrease: a bound on the decrease that is left, in nats: what the model predicted for the last step, times
+            ``rate`` where steps gain four digits; infinite after a shortened one.
         rate: factor by which the last step changed the violation of optimality.
         drift: relative change of the second derivatives of the rows since the model was made.
         num_steps: steps made.
@@ -150,115 +130,6 @@ class Reduced(NamedTuple):
     drift: jax.Array
     num_steps: jax.Array
     stuck: jax.Array
-
-
-Loss = Callable[[jax.Array, jax.Array], jax.Array]
-
-
-def row_curvature(loss: Loss, eta: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Second derivatives of the rows, shapes ``(n,)`` and ``(q, n)``, and of the rest, shape ``(q, q)``."""
-    push = jax.linearize(jax.grad(loss, argnums=(0, 1)), eta, v)[1]
-    weights, _ = push(jnp.ones_like(eta), jnp.zeros_like(v))
-    cross, corner = jax.vmap(lambda e: push(jnp.zeros_like(eta), e))(jnp.eye(v.shape[0], dtype=v.dtype))
-    return weights, cross, 0.5 * (corner + corner.T)
-
-
-def reduced_model(
-    loss: Loss, columns: jax.Array, eta: jax.Array, v: jax.Array, joint: bool | jax.Array, dtype: jnp.dtype
-) -> Model:
-    r"""The model at a point; pure, of static shape.
-
-    Args:
-        loss: ``(eta (n,), v (q,)) -> ()``, independent between the entries of ``eta`` given ``v``.
-        columns: of the working set, shape ``(n, k)``; zero columns may fill it.
-        eta: linear predictor, shape ``(n,)``.
-        v: other coordinates, shape ``(q,)``.
-        joint: whether it is the Hessian itself, which may be indefinite far from the optimum (as for a scale). If not,
-            the block diagonal matrix with :math:`|f''|` of the rows and the absolute eigenvalues of the block of
-            :math:`v`.
-        dtype: of the Hessian; in ``float32`` it takes half the time. The scale is taken out first.
-    """
-    joint = jnp.asarray(joint)
-    weights, cross, corner = row_curvature(loss, eta, v)
-    weights = jnp.where(joint, weights, jnp.abs(weights))
-    cross = jnp.where(joint, cross, 0.0)
-    if v.shape[0]:
-        eigenvalues, vectors = jnp.linalg.eigh(corner)
-        least = jnp.sqrt(jnp.finfo(v.dtype).eps) * jnp.max(jnp.abs(eigenvalues))
-        positive = (vectors * jnp.maximum(jnp.abs(eigenvalues), least)[None, :]) @ vectors.T
-        corner = jnp.where(joint, corner, positive)
-    diagonal = jnp.concatenate([jnp.diagonal(corner), _weighted_squares(columns, weights)])
-    moves = diagonal > 0
-    scale = jnp.where(moves, jax.lax.rsqrt(jnp.where(moves, diagonal, 1.0)), 1.0)
-    q = v.shape[0]
-    scaled = (columns * scale[None, q:]).astype(dtype)
-    h = _symmetric_gram(scaled, weights.astype(dtype))
-    if q:
-        top = (corner * scale[:q, None] * scale[None, :q]).astype(dtype)
-        side = (cross * scale[:q, None]).astype(dtype) @ scaled
-        h = jnp.block([[top, side], [side.T, h]])
-    return Model(h, scale, moves, weights, cross, scaled)
-
-
-def _weighted_squares(x: jax.Array, w: jax.Array) -> jax.Array:
-    """Diagonal of ``X' diag(w) X`` without a copy of the squares."""
-
-    def row_by_row(x: jax.Array, w: jax.Array) -> jax.Array:
-        return jax.lax.fori_loop(0, x.shape[0], lambda i, total: total + w[i] * jnp.square(x[i]), jnp.zeros_like(x[0]))
-
-    return jax.lax.platform_dependent(x, w, cpu=row_by_row, default=lambda x, w: w @ jnp.square(x))
-
-
-def _symmetric_gram(x: jax.Array, w: jax.Array) -> jax.Array:
-    """``X' diag(w) X``: three of four blocks, rows in pieces that stay in the cache."""
-    n, k = x.shape
-    if k < 256 or k % 2:
-        return linalg.weighted_gram(x, w, x)
-    half = k // 2
-
-    def strips(x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
-        weighted = x * w[:, None]
-        return _of_rows(weighted[:, :half], x[:, :half]), _of_rows(weighted[:, half:], x)
-
-    if n < 8 * linalg.GRAM_ROWS:
-        top, bottom = strips(x, w)
-    else:
-        blocks, left_over = divmod(n, linalg.GRAM_ROWS)
-
-        def piece(start: int | jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
-            return strips(*(jax.lax.dynamic_slice_in_dim(v, start, size) for v in (x, w)))
-
-        top, bottom = jax.lax.fori_loop(
-            0,
-            blocks,
-            lambda i, total: jax.tree.map(jnp.add, total, piece(i * linalg.GRAM_ROWS, linalg.GRAM_ROWS)),
-            piece(blocks * linalg.GRAM_ROWS, left_over),
-        )
-    return jnp.block([[top, bottom[:, :half].T], [bottom]])
-
-
-def _of_rows(x: jax.Array, y: jax.Array) -> jax.Array:
-    return jax.lax.dot_general(x, y, (((0,), (0,)), ((), ())))
-
-
-def replace_columns(model: Model, new: jax.Array, slots: jax.Array) -> Model:
-    """The model after the columns at ``slots`` became ``new``, shape ``(n, m)``; slots beyond the end are dropped."""
-    q, k, dtype = model.cross.shape[0], model.columns.shape[1], model.h.dtype
-    diagonal = _weighted_squares(new, model.weights)
-    moves = diagonal > 0
-    units = jnp.where(moves, jax.lax.rsqrt(jnp.where(moves, diagonal, 1.0)), 1.0)
-    places = jnp.where(slots < k, slots + q, k + q)
-    fresh = (new * units[None, :]).astype(dtype)
-    columns = model.columns.at[:, slots].set(fresh, mode="drop")
-    rows = _of_rows(fresh * model.weights.astype(dtype)[:, None], columns)
-    if q:
-        rows = jnp.concatenate([((model.cross * model.scale[:q, None]).astype(dtype) @ fresh).T, rows], axis=1)
-    return model._replace(
-        h=model.h.at[places].set(rows, mode="drop").at[:, places].set(rows.T, mode="drop"),
-        scale=model.scale.at[places].set(units, mode="drop"),
-        moves=model.moves.at[places].set(moves, mode="drop"),
-        columns=columns,
-    )
 
 
 def descend_reduced(
@@ -314,9 +185,13 @@ def descend_reduced(
         nothing = jnp.zeros_like(at.start)
         return kinked_violation(at, nothing, nothing, model.moves)
 
-    def refined(state: Reduced, z: jax.Array, at: Slopes, face: Face, whole: jax.Array, delta: jax.Array) -> tuple:
+    def drift(weights: jax.Array) -> jax.Array:
+        total = jnp.sum(jnp.abs(model.weights))
+        return jnp.sum(jnp.abs(weights - model.weights)) / jnp.where(total > 0, total, 1.0)
+
+    def refined(curvature: tuple, z: jax.Array, at: Slopes, face: Face, whole: jax.Array, delta: jax.Array) -> tuple:
         """The Newton step of the exact Hessian on a face that stays, by conjugate gradients; or the step as it is."""
-        weights, cross, corner = (w.astype(model.h.dtype) for w in row_curvature(loss, state.eta, state.v))
+        weights, cross, corner = (w.astype(model.h.dtype) for w in curvature)
         scale = model.scale[:q].astype(model.h.dtype)
 
         def product(u: jax.Array) -> jax.Array:
@@ -344,9 +219,10 @@ def descend_reduced(
         )
         whole = land(z, at, delta, model.scale)
         stays = jnp.all(jnp.sign(whole) == jnp.sign(z)) & jnp.all(face.free == (model.moves & ((z != 0) | (kink == 0))))
+        curvature = row_curvature(loss, state.eta, state.v)
         whole, predicted = jax.lax.cond(
-            stays & bend & joint & (state.rate > FAST),
-            lambda: refined(state, z, at, face, whole, predicted),
+            stays & bend & joint & (drift(curvature[0]) > CHANGED),
+            lambda: refined(curvature, z, at, face, whole, predicted),
             lambda: (whole, predicted),
         )
         change = whole - z
@@ -382,10 +258,11 @@ def descend_reduced(
             v=to[:q],
             eta=jnp.where(good, eta, state.eta),
             value=jnp.where(good, value, state.value),
-            # Only a whole step of the joint model tells how much there was; its square goes down with the violation.
+            # Only a whole step of the joint model tells how much there was; the rest goes down with the square of the
+            # violation, which is relied on where steps gain four digits.
             decrease=jnp.where(
                 good & joint & (length == 1.0) & jnp.isfinite(predicted),
-                jnp.abs(predicted).astype(x.dtype) * jnp.minimum(rate, 1.0),
+                jnp.abs(predicted).astype(x.dtype) * jnp.where(rate < FAST**2, rate, 1.0),
                 jnp.inf,
             ),
             rate=rate,
@@ -408,7 +285,6 @@ def descend_reduced(
         return more & ~state.stuck & (state.num_steps < max_steps) & (state.rate <= RATE)
 
     state = jax.lax.while_loop(running, body, (start, gradient, before, Face.none(model.h)))[0]
-    weights = row_curvature(loss, state.eta, state.v)[0]
-    total = jnp.sum(jnp.abs(model.weights))
-    drift = jnp.sum(jnp.abs(weights - model.weights)) / jnp.where(total > 0, total, 1.0)
-    return state._replace(drift=drift, stuck=state.stuck | ~jnp.isfinite(state.value))
+    return state._replace(
+        drift=drift(row_curvature(loss, state.eta, state.v)[0]), stuck=state.stuck | ~jnp.isfinite(state.value)
+    )
