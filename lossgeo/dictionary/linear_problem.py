@@ -137,7 +137,8 @@ def _read(posed: Posed, *, given: bool, called: str) -> tuple[list[Prior], tuple
     gap = reading.values - reading.likelihood - reading.prior
     residual = float(np.max(np.abs(gap - np.median(gap)) / row_scale(reading.values)))
     dtype = jnp.result_type(float, *posed.to_unconstrained(posed.template))
-    if not residual <= certificate_bound(reading.values, reading.magnitude, dtype):
+    eps = float(jnp.finfo(dtype).eps)
+    if not residual <= certificate_bound(reading.values, reading.magnitude, eps, proposed=True):
         raise ValueError(
             f"the objective reads like a {reading.kind.__name__} model, but the textbook formula misses its values by "
             f"a relative {residual:.1e}: there is something else in it."
