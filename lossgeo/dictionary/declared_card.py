@@ -9,11 +9,12 @@ import numpy as np
 from lossgeo.dictionary.card import Explanation, Level
 from lossgeo.dictionary.conventions import conventions
 from lossgeo.dictionary.geometry_text import geometry_of_family
+from lossgeo.dictionary.linear_problem import loss_of_reading
 from lossgeo.dictionary.naming import number, penalized_name, problem_of
 from lossgeo.dictionary.predictors import leaf_names
 from lossgeo.dictionary.probing import certificate_bound, row_scale
 from lossgeo.dictionary.structural import Prior, Reading
-from lossgeo.distributions import Distribution, Fixed, Flat
+from lossgeo.distributions import Distribution, Fixed, Flat, Laplace
 from lossgeo.losses import MarginLoss
 from lossgeo.planning import plan_for
 from lossgeo.posing import Posed, as_problem
@@ -28,8 +29,6 @@ PREDICTORS = ("loc", "eta", "logits", "probs", "log_rate", "rate", "mean", "cutp
 
 SCALED = ("Normal", "Laplace", "AsymmetricLaplace", "Huber", "StudentT", "Cauchy", "Logistic", "Gumbel", "Gamma",
           "InverseGaussian", "NegativeBinomial", "LogNormal")  # fmt: skip
-FAMILY = {("Normal", "identity"): "normal", ("Laplace", "identity"): "laplace", ("Bernoulli", "logit"): "bernoulli",
-          ("Poisson", "log"): "poisson"}  # fmt: skip
 
 
 def refusal(reason: str, residual: float, route: str = "") -> Explanation:
@@ -271,32 +270,38 @@ def _gradient_level(reading: Reading, dtype: Any) -> Level:
 
 def _lambdas(posed: Posed, reading: Reading, kinds: set[str], reasons: list[str]) -> dict[str, float]:
     """Package calls, where the problem is exactly theirs."""
-    predictor, kind = reading.predictor, reading.kind
-    family = FAMILY.get((kind.__name__, predictor.link))
-    if predictor.coef is None or family is None or issubclass(kind, MarginLoss) or posed.weights is not None:
+    predictor = reading.predictor
+    if predictor.coef is None or posed.weights is not None:
         return {}
+    try:
+        family, noise, _ = loss_of_reading(posed, reading, "explain")
+    except ValueError:  # no package has this noise and link
+        return {}
+    if reading.kind is Laplace:
+        family, noise = "laplace", 2 * noise
     priors = {p.name: p for p in reading.priors}
     own = priors[predictor.coef]
     intercept = priors[predictor.intercept] if predictor.intercept is not None else None
-    penalty = {"Normal": "l2", "Laplace": "l1"}.get(own.kind.__name__)
+    penalty = {"Normal": "l2", "Laplace": "l1", "ElasticNet": "elastic net"}.get(own.kind.__name__)
     if penalty is None or own.moving or np.any(own.parts["loc"]):
         return {}
     if intercept is not None and intercept.kind is not Flat:
         reasons.append("the intercept is penalized too: the package calls, which leave it free, solve another problem")
         return {}
-    width, noise = own.parts["scale"][0], 1.0
-    if np.ptp(width) > 0:
+    widths = [own.parts[name][0] for name in own.parts if name != "loc"]
+    if any(np.ptp(width) > 0 for width in widths):
         reasons.append("the penalty differs between coordinates: package calls need columns scaled by it")
         return {}
-    if family in ("normal", "laplace"):
-        scale = reading.parts["scale"]
-        if _varies_between_rows(scale) or reading.entangled:
-            return {}
-        noise = float(np.ravel(scale[0])[0]) ** (2 if family == "normal" else 1)
-        if "scale" in reading.moving:
-            symbol = "s2/t2" if penalty == "l2" else "s2/b"
-            reasons.append(f"the noise scale is estimated: lambda = {symbol} moves with it; given here at its value")
-    width = float(np.ravel(width)[0])
+    logits = reading.parts.get("logits")
+    if family == "multinomial" and logits is not None and own.shape[-1] < logits.shape[-1]:
+        reasons.append("the coefficients of one class are held at 0: package calls, which penalize all, solve another")
+        return {}
+    if {"scale", "concentration"} & set(reading.moving):
+        over = {"l2": "t2", "l1": "b", "elastic net": "b and t2"}[penalty]
+        symbol = "s2" if family == "normal" else "the dispersion"
+        reasons.append(f"the noise scale is estimated: lambda = {symbol}/{over} moves with it; given here at its value")
+    now = {name: float(np.ravel(own.parts[name][0])[0]) for name in own.parts}
+    strength: Any = {"l2": lambda: now["scale"] ** 2, "l1": lambda: now["scale"],
+                     "elastic net": lambda: (now["laplace_scale"], now["normal_scale"] ** 2)}[penalty]()  # fmt: skip
     y = np.asarray(posed.data[-1], float)
-    strength = width**2 if penalty == "l2" else width
     return conventions(family, penalty, strength=strength, noise=noise, n=len(y), sd_y=float(np.std(y)))

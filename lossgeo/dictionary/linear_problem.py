@@ -24,7 +24,7 @@ from lossgeo.objective import Objective
 from lossgeo.posing import Posed, pose
 from lossgeo.validation import prepare
 
-__all__ = ["LinearProblem", "Penalty", "linear_problem"]
+__all__ = ["LinearProblem", "Penalty", "linear_problem", "loss_of_reading"]
 
 
 class Penalty(NamedTuple):
@@ -144,7 +144,7 @@ def _read(posed: Posed, *, given: bool, called: str) -> tuple[list[Prior], tuple
             f"a relative {residual:.1e}: there is something else in it."
         )
     predictor = reading.predictor
-    family, unit, shape = _family(posed, reading, called)
+    family, unit, shape = loss_of_reading(posed, reading, called)
     if predictor.coef is None:
         raise ValueError(
             f"{called} needs the linear predictor x @ coef + intercept of the features and two parameters, and no "
@@ -180,8 +180,12 @@ def _read(posed: Posed, *, given: bool, called: str) -> tuple[list[Prior], tuple
     return reading.priors, (family, unit, shape, predictor.coef, predictor.intercept, tuple(notes))
 
 
-def _family(posed: Posed, reading: Reading, called: str) -> tuple[str, float, float]:
-    """Name of the loss, its unit (the dispersion), and its shape."""
+def loss_of_reading(posed: Posed, reading: Reading, called: str) -> tuple[str, float, float]:
+    """Name of the loss that packages have, its unit (the dispersion of the noise), and its shape.
+
+    Raises:
+        ValueError: packages have none for this noise and link.
+    """
     kind, link, parts = reading.kind.__name__, reading.predictor.link, reading.parts
     nan = math.nan
 

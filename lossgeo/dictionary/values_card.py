@@ -8,7 +8,7 @@ import numpy as np
 from lossgeo import distributions as dist
 from lossgeo.dictionary.card import Explanation, Level
 from lossgeo.dictionary.conventions import conventions
-from lossgeo.dictionary.declared_card import FAMILY, penalty_text
+from lossgeo.dictionary.declared_card import penalty_text
 from lossgeo.dictionary.densities import NEGATIVE_LOG_DENSITIES
 from lossgeo.dictionary.geometry_text import geometry_of_family
 from lossgeo.dictionary.naming import number, penalized_name, problem_of
@@ -18,6 +18,9 @@ from lossgeo.dictionary.structural import Prior
 from lossgeo.dictionary.textbook import textbook_plan
 
 __all__ = ["card_of_values"]
+
+FAMILY = {("Normal", "identity"): "normal", ("Laplace", "identity"): "laplace", ("Bernoulli", "logit"): "bernoulli",
+          ("Poisson", "log"): "poisson"}  # fmt: skip
 
 
 def card_of_values(found: Found) -> Explanation:

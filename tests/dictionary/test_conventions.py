@@ -113,6 +113,20 @@ def test_the_table_is_complete_and_its_units_agree():
             conventions("normal", penalty, strength=strength, noise=1.0, n=2)
 
 
+@pytest.mark.parametrize(
+    "family, penalty",
+    [("normal", "elastic net")]
+    + [pytest.param(*pair, marks=pytest.mark.slow) for pair in [("gamma", "l2"), ("multinomial", "l1")]],
+)
+def test_the_card_of_an_objective_shows_the_table(family, penalty):
+    model, y, _ = MODELS[family]
+    objective = lg.map_objective(lg.likelihood(model), {"coef": PRIORS[penalty], "intercept": dist.Flat()})
+    card = lg.explain(objective, None, X, y)
+    assert card.recognized and card.conventions.keys() == table(family, penalty).keys()
+    for call, value in table(family, penalty).items():
+        assert card.conventions[call] == pytest.approx(value, rel=1e-12), call
+
+
 def _sklearn_rows():
     linear = pytest.importorskip("sklearn.linear_model")
     from sklearn.gaussian_process import GaussianProcessRegressor
