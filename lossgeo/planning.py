@@ -11,6 +11,7 @@ from lossgeo.posing import structure_of
 from lossgeo.solvers import (
     DENSE_LIMIT,
     LBFGS,
+    RANK_LIMIT,
     GradientTransform,
     InteriorPoint,
     LevenbergMarquardt,
@@ -56,6 +57,8 @@ def plan_solver(solver: Any, num_params: int, kinked: bool, curved: bool = False
     """
     dense = num_params <= DENSE_LIMIT
     newton: Any = Newton() if dense else NewtonCG()
+    # Up to there the certificate forms the Hessian once at any rate, and one step with it is all that polish needs.
+    polish: Any = Newton() if num_params <= RANK_LIMIT else newton
     size = f"{num_params} parameters" if num_params != 1 else "1 parameter"
     if isinstance(solver, str) and solver == "auto":
         hessian = "the Hessian is formed" if dense else "matrix-free"
@@ -63,7 +66,7 @@ def plan_solver(solver: Any, num_params: int, kinked: bool, curved: bool = False
             return Plan(ProximalGradient(), newton, f"the prior has a kink, zeros are exact; {size}, so {hessian}")
         if curved and dense:
             return Plan(LevenbergMarquardt(), newton, f"the model is nonlinear and has a Fisher metric; {size}")
-        return Plan(newton if dense else LBFGS(), None if dense else newton, f"smooth; {size}, so {hessian}")
+        return Plan(newton if dense else LBFGS(), None if dense else polish, f"smooth; {size}, so {hessian}")
     if isinstance(solver, optax.GradientTransformation):
         solver = GradientTransform(solver)
     if not isinstance(solver, Solver):

@@ -16,6 +16,7 @@ Each is a frozen record of static settings, with the interface of :class:`Solver
 """
 
 from lossgeo.solvers.certificate import DENSE_LIMIT as DENSE_LIMIT
+from lossgeo.solvers.certificate import RANK_LIMIT as RANK_LIMIT
 from lossgeo.solvers.certificate import Brief as Brief
 from lossgeo.solvers.certificate import Certificate as Certificate
 from lossgeo.solvers.certificate import certify as certify

@@ -12,6 +12,9 @@ from lossgeo.solvers.problem import Faces, FlatProblem
 MANY_ROWS = 20_000
 """Observations from which on a Hessian costs so much more than a gradient that it is worth keeping."""
 
+MANY_COORDINATES = 256
+"""Coordinates from which on the same holds for any number of rows."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Newton(Damped):
@@ -37,7 +40,7 @@ class Newton(Damped):
 
     def reuses_curvature(self, flat: FlatProblem) -> bool:
         """See :meth:`Damped.reuses_curvature`."""
-        return flat.num_rows >= MANY_ROWS
+        return flat.num_rows >= MANY_ROWS or flat.z0.shape[0] >= MANY_COORDINATES
 
     def blank(self, z: jax.Array) -> jax.Array:
         """See :meth:`Damped.blank`."""
