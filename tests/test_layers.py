@@ -32,7 +32,7 @@ FLOORS = [
         "targets",
     },
     {"validation", "inference", "dictionary", "scale"},
-    {"working_kernels", "working_sets", "working_faces", "driving", "fitting", "paths", "sklearn"},
+    {"working_kernels", "working_sets", "working_faces", "driving", "fitting", "grids", "paths", "sklearn"},
     {"plotting", "__init__"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}

@@ -84,6 +84,21 @@ class RowDerivatives:
 
     def gradient_and_hessian(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array]:
         """Gradient, shape ``(p,)``, and Hessian, shape ``(p, p)``, in one pass over the rows."""
+        gradient, hessian = self.of_rows(u, args)
+        rest = self.of_remainder(u, args)
+        return gradient + rest[0], hessian + rest[1]
+
+    def of_remainder(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array]:
+        """The same of what is added to the rows alone."""
+        z, unravel = ravel_pytree(u)
+
+        def remainder(z: jax.Array) -> jax.Array:
+            return self._remainder(unravel(z), args)
+
+        return jax.grad(remainder)(z), linalg.hessian(remainder, z)
+
+    def of_rows(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array]:
+        """The same of the rows alone."""
         split = _Split(self, u, args)
         (rows_gradient, other_gradient), push = split.derivatives()
         num_columns = [p.shape[1] for p in self.structure.predictors]
@@ -121,13 +136,7 @@ class RowDerivatives:
             blocks = [[*row, c.T] for row, c in zip(blocks, cross, strict=True)] + [[*cross, corner]]
         matrix = jnp.block(blocks)
         matrix = matrix[split.order[:, None], split.order[None, :]]
-        z = ravel_pytree(u)[0]
-
-        def remainder(z: jax.Array) -> jax.Array:
-            return self._remainder(split.unravel(z), args)
-
-        gradient = split.assemble(split.pull_back(rows_gradient), other_gradient) + jax.grad(remainder)(z)
-        return gradient, 0.5 * (matrix + matrix.T) + linalg.hessian(remainder, z)
+        return split.assemble(split.pull_back(rows_gradient), other_gradient), 0.5 * (matrix + matrix.T)
 
     def _block(self, left: jax.Array, right: jax.Array, weights: jax.Array, *, symmetric: bool) -> jax.Array:
         """See :func:`_block`; by the products of pairs where they are at hand."""
