@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from lossgeo import inference, linalg
 from lossgeo._compilation import quick_jit
 from lossgeo.driving import drive
+from lossgeo.duality import duality_gap
 from lossgeo.inference.covariance import CovarianceKind
 from lossgeo.messages import describe
 from lossgeo.metric import LARGEST_ROOT, fisher_root, root_size
@@ -111,6 +112,14 @@ class Fit:
     def kkt_residual(self) -> jax.Array:
         """Largest component of the (sub)gradient of least norm, in unconstrained coordinates."""
         return self.solution.kkt_residual
+
+    @property
+    def duality_gap(self) -> float:
+        """Bound on the excess over the least objective, in nats, for L1-penalised coefficients in a linear predictor.
+
+        NaN where none is known; see :func:`lossgeo.duality.duality_gap`. It is computed when asked for.
+        """
+        return float(duality_gap(self.posed, self.params))
 
     @property
     def num_steps(self) -> int:

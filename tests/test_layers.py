@@ -20,6 +20,7 @@ FLOORS = [
     {
         "posing",
         "piecewise",
+        "duality",
         "sparsity",
         "metric",
         "planning",

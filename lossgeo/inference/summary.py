@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lossgeo.duality import duality_gap
 from lossgeo.inference.covariance import CovarianceKind, Fitted, standard_errors
 from lossgeo.inference.intervals import wald_interval
 from lossgeo.messages import coordinate_names, describe
@@ -117,6 +118,8 @@ def summarize(fit: Fitted, cov: CovarianceKind = "observed", level: float = 0.95
     certificate = f"EDM {float(solution.edm):.1e} nats"
     if not bool(np.all(np.asarray(solution.certificate.free))):
         certificate += f", KKT residual {float(solution.kkt_residual):.1e}"
+        gap = float(duality_gap(posed, params))
+        certificate += f", duality gap {gap:.1e} nats" if np.isfinite(gap) else ""
     facts = [
         ("status", status.name),
         ("certificate", certificate),
