@@ -11,7 +11,7 @@ from lossgeo.solvers import Problem
 from lossgeo.structure import RowDerivatives, depends_on, discover
 from lossgeo.supports import Real, Support
 
-__all__ = ["Posed", "as_problem", "is_kinked", "kinks", "objective_value", "pose", "structure_of"]
+__all__ = ["Posed", "as_problem", "is_kinked", "kinks", "negative_log_prior", "objective_value", "pose", "structure_of"]
 
 
 @pytree
@@ -71,7 +71,7 @@ def as_problem(posed: Posed) -> Problem:
     """
     u = posed.to_unconstrained(posed.template)
     structure = discover(_log_likelihood, u, posed)
-    known = None if structure is None else RowDerivatives(structure, _weights, _negative_log_prior)
+    known = None if structure is None else RowDerivatives(structure, _weights, negative_log_prior)
     return Problem(objective_value, kinks if is_kinked(posed) else None, posed, u, known)
 
 
@@ -94,7 +94,8 @@ def _log_likelihood(u: Any, posed: Posed) -> jax.Array:
     return terms.astype(jnp.result_type(*u) if u else float)
 
 
-def _negative_log_prior(u: Any, posed: Posed) -> jax.Array:
+def negative_log_prior(u: Any, posed: Posed) -> jax.Array:
+    """What the prior adds to the objective."""
     return -jnp.asarray(posed.objective.prior.log_prior(posed.to_params(u))).astype(jnp.result_type(*u))
 
 

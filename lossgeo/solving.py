@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from lossgeo import linalg
 from lossgeo._pytree import pytree, static
 from lossgeo.metric import with_metric
+from lossgeo.moments import start_from_moments
 from lossgeo.objective import Objective
 from lossgeo.piecewise import with_pieces
 from lossgeo.planning import Plan, plan_for
@@ -32,7 +33,7 @@ from lossgeo.solvers import (
     vertex_near,
     whiten,
 )
-from lossgeo.thinning import thin
+from lossgeo.thinning import is_large, thin
 from lossgeo.verdict import verdict
 from lossgeo.vertices import LARGEST_NOISE, judge, sensitive
 
@@ -152,13 +153,19 @@ def minimize(posed: Posed, solver: Any, tol: Any, max_steps: Any, enabled: bool 
 
 
 def begin(problem: Problem, plan: Plan, tol: Any) -> Any:
-    """State of the main solver at the start, which many rows may move; see :mod:`lossgeo.thinning`."""
+    """State of the main solver at the start, which many rows may move.
+
+    See :mod:`lossgeo.moments` and :mod:`lossgeo.thinning`.
+    """
     problem, tol = _equipped(problem, plan), _as_tol(problem.args, tol)
-    thinned = thin(problem) if isinstance(plan.solver, Newton) else None
-    if thinned is None:
+    if not isinstance(plan.solver, Newton) or not is_large(problem):
         return plan.solver.init(problem, tol)
-    u, curvature = thinned.start(problem)
-    return plan.solver.init(dataclasses.replace(problem, init=u), tol, curvature)
+    exact = start_from_moments(problem, tol)
+    thinned = thin(problem) if exact is None else None
+    if exact is None and thinned is None:
+        return plan.solver.init(problem, tol)
+    u, curvature = exact or thinned.start(problem)
+    return plan.solver.init(dataclasses.replace(problem, init=u), tol, curvature, exact is None)
 
 
 def advance(problem: Problem, plan: Plan, state: Any, tol: Any, until: Any) -> Any:

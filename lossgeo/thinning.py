@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from lossgeo.posing import Posed, as_problem, objective_value
 from lossgeo.solvers import Newton, Problem, run
+from lossgeo.solvers.newton import MANY_ROWS
 from lossgeo.structure import RowDerivatives
 
-__all__ = ["Thinned", "thin"]
+__all__ = ["Thinned", "is_large", "thin"]
 
 WORTHWHILE = 100_000_000
 """Rows times the square of the parameters, the work of a Hessian, from which on a second program pays."""
@@ -51,17 +52,29 @@ class Thinned:
         return u, jnp.where(better, state.curvature, jnp.nan)
 
 
+def is_large(problem: Problem) -> bool:
+    """Whether a Hessian is so much work that a second program for a better start pays; static."""
+    n, p = _size(problem)
+    return n >= MANY_ROWS and n * p**2 >= WORTHWHILE and problem.kinks is None
+
+
+def _size(problem: Problem) -> tuple[int, int]:
+    """Independent rows, 0 where none are known, and coordinates."""
+    known = problem.derivatives
+    return known.num_rows if isinstance(known, RowDerivatives) else 0, sum(leaf.size for leaf in problem.init)
+
+
 def thin(problem: Problem) -> Thinned | None:
     """The problem on a thinned sample of its rows; ``None`` where that is not worth while or cannot be done.
 
     Every array of the data with as many rows as the likelihood has terms is thinned. That only ever makes a start, so
     nothing depends on whether a row of the data is a row of the likelihood.
     """
-    if not isinstance(problem.derivatives, RowDerivatives) or problem.kinks is not None:
+    if not is_large(problem):
         return None
-    n, p = problem.derivatives.num_rows, sum(leaf.size for leaf in problem.init)
+    n, p = _size(problem)
     stride = n // max(ROWS, 40 * p)
-    if stride < 4 or n * p**2 < WORTHWHILE:
+    if stride < 4:
         return None
     posed: Posed = problem.args
 

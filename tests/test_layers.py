@@ -27,6 +27,7 @@ FLOORS = [
         "verdict",
         "vertices",
         "solving",
+        "moments",
         "thinning",
         "batching",
         "messages",

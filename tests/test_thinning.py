@@ -36,6 +36,7 @@ def by_hand(x, y, w):
     return b
 
 
+@pytest.mark.slow
 def test_a_fit_of_many_rows_has_all_its_digits(data):
     x, y = data
     w = np.random.default_rng(1).integers(0, 3, N).astype(float)

@@ -89,11 +89,14 @@ class Damped:
         """Solve for the step on the free coordinates."""
         raise NotImplementedError
 
-    def init(self, problem: Problem, tol: jax.Array, curvature: jax.Array | None = None) -> DampedState:
+    def init(
+        self, problem: Problem, tol: jax.Array, curvature: jax.Array | None = None, estimated: bool = True
+    ) -> DampedState:
         """See :class:`lossgeo.solvers.Solver`.
 
         The start is evaluated by the first pass of the loop, a step of length 0 that is number -1: the objective and
-        its derivatives are compiled once. ``curvature``, where it is given and finite, stands for that at the start.
+        its derivatives are compiled once. ``curvature``, where it is given and finite, stands for that at the start; it
+        is the very curvature if not ``estimated``, which holds as long as the start proves to be the optimum.
         """
         z = FlatProblem(problem).z0
         zero = jnp.zeros((), z.dtype)
@@ -104,12 +107,12 @@ class Damped:
             z,
             infinity,
             nothing,
-            self.blank(z) if curvature is None else curvature,
+            self.blank(z) * jnp.nan if curvature is None else curvature,
             nothing,
             zero + 1.0,
             zero,
             jnp.asarray(False),
-            jnp.asarray(False) if curvature is None else jnp.all(jnp.isfinite(curvature)),
+            jnp.asarray(curvature is not None and estimated),
             infinity,
             infinity,
             jnp.asarray(-1),
@@ -149,9 +152,10 @@ class Damped:
         keep = ~accept
         if reuses:
             worth_keeping = jnp.where(close, ~state.stale, jnp.abs(ratio - 1.0) < PREDICTED)
-            keep = jnp.where(accept, jnp.where(first, state.stale, worth_keeping), ~state.stale)
+            given = jnp.all(jnp.isfinite(kept))
+            keep = jnp.where(accept, jnp.where(first, given, worth_keeping), ~state.stale)
         curvature = jax.lax.cond(keep, lambda: kept, lambda: self.curvature(flat, z))
-        stale = keep & ((accept & ~close) | state.stale)
+        stale = keep & ((accept & ~first & ~close) | state.stale)
         found = self.direction(flat, z, curvature, flat.faces(z, grad), damping)
 
         previous = jnp.where(accept & ~first, state.edm, state.previous_edm)
