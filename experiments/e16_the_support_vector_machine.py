@@ -70,6 +70,12 @@ def machine(loss: losses.MarginLoss, constant: float) -> lg.Objective:
     return lg.map_objective(lg.pseudo_likelihood(loss, score), prior)
 
 
+def train(objective: lg.Objective, x: np.ndarray, labels: np.ndarray, weights: Any = None, begin: Any = None) -> lg.Fit:
+    """Fit from 0, with weights 1 unless given: one program serves all subsets."""
+    weights = np.ones(len(x)) if weights is None else weights
+    return lg.fit(objective, start(x) if begin is None else begin, x, labels, weights=weights)
+
+
 def primal(params: Any, x: np.ndarray, labels: np.ndarray, constant: float) -> float:
     """Sum of hinges plus the ridge |w|^2 / 2C, without the constants of the prior."""
     coef = np.asarray(params["coef"])
@@ -82,7 +88,7 @@ def against_svc(report: Report, x: np.ndarray, labels: np.ndarray, constants: tu
     signs = 2 * labels - 1
     risk = losses.empirical_risk(losses.hinge, score)
     for constant in constants:
-        fit = lg.fit(machine(losses.hinge, constant), start(x), x, labels)
+        fit = train(machine(losses.hinge, constant), x, labels)
         value = primal(fit.params, x, labels, constant)
         where = f"C = {constant:g}"
         report.check(f"{where}: duality gap over the optimum", float(fit.edm) / value, 1e-8)
@@ -105,9 +111,7 @@ def against_svc(report: Report, x: np.ndarray, labels: np.ndarray, constants: tu
             str(np.array_equal(inside, np.sort(theirs.support_))),
             "True",
         )
-    alone = lg.fit(
-        machine(losses.hinge, constant), start(x), x, labels, weights=np.isin(np.arange(len(x)), inside) * 1.0
-    )
+    alone = train(machine(losses.hinge, constant), x, labels, np.isin(np.arange(len(x)), inside) * 1.0)
     report.check(
         f"{where}: change of w without all other observations, relative",
         np.max(np.abs(np.asarray(alone.params["coef"]) - coef)) / np.max(np.abs(coef)),
@@ -118,9 +122,9 @@ def against_svc(report: Report, x: np.ndarray, labels: np.ndarray, constants: tu
 def errata(report: Report, x: np.ndarray, labels: np.ndarray) -> None:
     """B9: the intercept of LinearSVC, and a hinge that is no likelihood."""
     constant = 0.1
-    ours = np.asarray(lg.fit(machine(losses.hinge, constant), start(x), x, labels).params["coef"])
+    ours = np.asarray(train(machine(losses.hinge, constant), x, labels).params["coef"])
     shrunk = lg.map_objective(lg.pseudo_likelihood(losses.hinge, score), dist.Normal(0.0, constant**0.5))
-    also = np.asarray(lg.fit(shrunk, start(x), x, labels).params["coef"])
+    also = np.asarray(train(shrunk, x, labels).params["coef"])
     theirs = LinearSVC(C=constant, loss="hinge", tol=1e-9, max_iter=1_000_000, random_state=0).fit(x, labels).coef_[0]
     size = np.linalg.norm(ours)
     report.check_at_least("B9: w of LinearSVC against the machine", np.linalg.norm(theirs - ours) / size, 0.03)
@@ -146,11 +150,11 @@ class Approach(NamedTuple):
 
 def smoothing(report: Report, x: np.ndarray, labels: np.ndarray, alphas: np.ndarray) -> Approach:
     """Minimise the smoothed hinge for growing alpha and measure its excess in the machine's own objective."""
-    best = lg.fit(machine(losses.hinge, 1.0), start(x), x, labels)
+    best = train(machine(losses.hinge, 1.0), x, labels)
     value, target = primal(best.params, x, labels, 1.0), np.asarray(best.params["coef"])
     params, excess, away = start(x), [], []
     for alpha in alphas:
-        fit = lg.fit(machine(losses.SmoothedHinge(float(alpha)), 1.0), params, x, labels)
+        fit = train(machine(losses.SmoothedHinge(float(alpha)), 1.0), x, labels, begin=params)
         params = fit.params
         excess.append(primal(params, x, labels, 1.0) - value)
         away.append(np.linalg.norm(np.asarray(params["coef"]) - target) / np.linalg.norm(target))
@@ -204,7 +208,7 @@ def probabilities(report: Report, x: np.ndarray, labels: np.ndarray, seed: int, 
 
     def scores_without(objective: lg.Objective, left_out: np.ndarray) -> np.ndarray:
         weights = (~left_out).astype(float)
-        return np.asarray(score(lg.fit(objective, start(x), x, labels, weights=weights).params, x))
+        return np.asarray(score(train(objective, x, labels, weights).params, x))
 
     found = {name: np.zeros(len(x)) for name in ("hinge, Platt's sigmoid", "smoothed hinge", "logistic regression")}
     for k in range(FOLDS):
@@ -246,7 +250,7 @@ COLORS = {"hinge, Platt's sigmoid": RED, "smoothed hinge": GOLD, "logistic regre
 
 def draw_machine(ax: Axes, x: np.ndarray, labels: np.ndarray) -> None:
     """Two columns, the line, the margins and the support vectors."""
-    fit = lg.fit(machine(losses.hinge, 1.0), start(x), x, labels)
+    fit = train(machine(losses.hinge, 1.0), x, labels)
     f = np.asarray(score(fit.params, x))
     margins = (2 * labels - 1) * f
     for label, color, word in ((0, RED, "malignant"), (1, BLUE, "benign")):
