@@ -116,14 +116,17 @@ def _judge(pieces: Pieces, white: White, z: jax.Array, slopes: jax.Array) -> _Ju
     """Residuals, slopes held in their boxes, the gap, and the rounding error of the gap."""
     slopes = jnp.clip(slopes, pieces.low, pieces.high)
     t = pieces.residual(z)
-    left = pieces.imbalance(z, slopes) @ jnp.where(white.null[None, :], 0.0, white.basis)
+    seen = jnp.where(white.null[None, :], 0.0, white.basis)
+    left = jnp.linalg.norm(pieces.imbalance(z, slopes) @ seen)
     reach = white.distance(pieces, z, t)
-    gap = pieces.row_gap(t, slopes) + jnp.linalg.norm(left) * reach
-    eps = jnp.finfo(z.dtype).eps
+    gap = pieces.row_gap(t, slopes) + left * reach
     # Residuals at rest are differences of numbers of this size; all others have slopes at a wall and count exactly.
     terms = jnp.abs(pieces.rows) @ jnp.abs(z) + jnp.abs(pieces.offset)
     inside = jnp.minimum(pieces.high - slopes, slopes - pieces.low)
-    noise = eps * (jnp.sum(inside * terms) + jnp.linalg.norm(slopes / jnp.sqrt(white.importance)) * reach)
+    # The balance is a sum that cancels, and columns that nearly agree magnify what is left of it.
+    quadratic = pieces.strength * (jnp.abs(z) + jnp.abs(pieces.center))
+    balanced = jnp.linalg.norm((jnp.abs(slopes) @ jnp.abs(pieces.rows) + quadratic) @ jnp.abs(seen))
+    noise = jnp.finfo(z.dtype).eps * (jnp.sum(inside * terms) + balanced * reach)
     return _Judged(z, t, slopes, gap, noise)
 
 
