@@ -59,7 +59,7 @@ def start_from_moments(problem: Problem, tol: jax.Array) -> tuple[list[jax.Array
         one scale and a location that is affine in the coordinates.
     """
     known = problem.derivatives
-    if not isinstance(known, RowDerivatives) or problem.kinks is not None or not _is_normal(problem):
+    if not isinstance(known, RowDerivatives) or problem.kinks is not None or not _is_normal(problem, known):
         return None
     moments = _moments(problem, known)
     reduced = Problem(_objective, None, moments, problem.init)
@@ -70,10 +70,10 @@ def start_from_moments(problem: Problem, tol: jax.Array) -> tuple[list[jax.Array
     return u, jnp.where(good, state.curvature, jnp.nan)
 
 
-def _is_normal(problem: Problem) -> bool:
+def _is_normal(problem: Problem, known: RowDerivatives) -> bool:
     """Whether the rows are normal with one scale and an affine location; static."""
     posed: Posed = problem.args
-    predictors = problem.derivatives.structure.predictors  # type: ignore[union-attr]
+    predictors = known.structure.predictors
     others = sum(leaf.size for leaf in problem.init) - sum(p.shape[0] * p.shape[1] for p in predictors)
     if not isinstance(posed.objective.likelihood, ModelLikelihood) or others > MOST_OTHERS:
         return False
@@ -137,7 +137,7 @@ def _sees_predictor(problem: Problem, known: RowDerivatives, target: jax.Array) 
 
 
 def _distribution(u: Any, posed: Posed) -> Any:
-    return posed.objective.likelihood.distribution(posed.to_params(u), *posed.data[:-1])  # type: ignore[attr-defined]
+    return posed.objective.likelihood.distribution(posed.to_params(u), *posed.data[:-1])
 
 
 def _objective(u: Any, moments: _Moments) -> jax.Array:

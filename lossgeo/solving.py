@@ -160,12 +160,14 @@ def begin(problem: Problem, plan: Plan, tol: Any) -> Any:
     problem, tol = _equipped(problem, plan), _as_tol(problem.args, tol)
     if not isinstance(plan.solver, Newton) or not is_large(problem):
         return plan.solver.init(problem, tol)
-    exact = start_from_moments(problem, tol)
-    thinned = thin(problem) if exact is None else None
-    if exact is None and thinned is None:
+    found, estimated = start_from_moments(problem, tol), False
+    if found is None:
+        thinned, estimated = thin(problem), True
+        found = None if thinned is None else thinned.start(problem)
+    if found is None:
         return plan.solver.init(problem, tol)
-    u, curvature = exact or thinned.start(problem)
-    return plan.solver.init(dataclasses.replace(problem, init=u), tol, curvature, exact is None)
+    u, curvature = found
+    return plan.solver.init(dataclasses.replace(problem, init=u), tol, curvature, estimated)
 
 
 def advance(problem: Problem, plan: Plan, state: Any, tol: Any, until: Any) -> Any:
