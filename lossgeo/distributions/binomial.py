@@ -18,7 +18,7 @@ from lossgeo.distributions.distribution import (
     restrict,
     sample_shape,
 )
-from lossgeo.distributions.lattice import lattice_entropy
+from lossgeo.distributions.lattice import concentrated_sum, entropy_of
 from lossgeo.distributions.quantile import discrete_quantile
 
 
@@ -112,7 +112,7 @@ class Binomial(Distribution):
         return n * p * q
 
     def entropy(self) -> jax.Array:
-        r""":math:`-\sum_y p_y\log p_y`, by :func:`~lossgeo.distributions.lattice.lattice_entropy`.
+        r""":math:`-\sum_y p_y\log p_y`, by :func:`~lossgeo.distributions.lattice.concentrated_sum`.
 
         The log-probabilities are those of a beta density, :math:`(n + 1)\,p_y` at :math:`(y + 1, n - y + 1)`: nothing
         of size :math:`n\log n` is subtracted. An absolute error of some ulp of 1, also where the entropy is less.
@@ -129,7 +129,7 @@ class Binomial(Distribution):
         mean, deviation = (trials * success)[..., 0], jnp.sqrt(trials * success * failure)[..., 0]
         # At a certain outcome the entropy is 0, and its derivative in the probability infinite.
         edge = n * (jax.scipy.special.entr(p) + jax.scipy.special.entr(q))
-        return jnp.where(certain, edge, lattice_entropy(log_prob, mean, deviation, n))
+        return jnp.where(certain, edge, concentrated_sum(entropy_of(log_prob), mean, deviation, n))
 
     def fisher_information(self) -> jax.Array:
         r""":math:`n p (1 - p)` for ``logits``, :math:`n/p(1 - p)` for ``probs``; none for the number of trials."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
-from lossgeo.distributions.distribution import LOG_2, Distribution, is_distribution, one_of, promote
+from lossgeo.distributions.distribution import LOG_2, Distribution, is_distribution, promote
 from lossgeo.distributions.foreign import ForeignSet, event_ndim_of, support_of
 
 
@@ -111,13 +111,6 @@ def ends(support: supports.Support) -> tuple[ArrayLike | None, ArrayLike | None]
     return getattr(support, "low", None), getattr(support, "high", None)
 
 
-def zeros(owner: Any, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Which of the draws are zeros beside the base, shape ``(*shape, *batch)``."""
-    shape = (*shape, *zero_batch_shape(owner))
-    (zero,) = promote(zero_probability(owner)[0])
-    return jax.random.bernoulli(key, jnp.broadcast_to(zero, shape))
-
-
 def thinned(value: ArrayLike, log_scale: ArrayLike) -> jax.Array:
     """A log-density and the logarithm of a factor; ``-inf``, with derivative 0, where there is no density."""
     value, log_scale = promote(value, log_scale)
@@ -157,21 +150,6 @@ def require_counts(owner: Distribution, base: Any) -> None:
             f"the base of {type(owner).__name__} must be a distribution of counts, but {type(base).__name__} lives on "
             f"{support_of(base).label}. A point mass at 0 next to a density is Hurdle(base, probability)."
         )
-
-
-def zero_probability(owner: Any) -> tuple[jax.Array, jax.Array]:
-    """The probability of a zero beside the base and its complement, from whichever hyper-parameter was given."""
-    one_of(owner, probability=owner.probability, logits=owner.logits)
-    if owner.logits is None:
-        zero = jnp.asarray(owner.probability)  # a Python number stays weakly typed
-        return zero, 1 - zero
-    return numerics.sigmoid(owner.logits), numerics.sigmoid(-jnp.asarray(owner.logits))
-
-
-def zero_batch_shape(owner: Any) -> tuple[int, ...]:
-    """What the shapes of the base and of the probability of a zero broadcast to."""
-    given = owner.probability if owner.logits is None else owner.logits
-    return jnp.broadcast_shapes(batch_shape_of(owner.base), jnp.shape(given))
 
 
 def both_tails(log_below: jax.Array, log_above: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -12,23 +12,20 @@ from lossgeo._pytree import pytree
 from lossgeo.distributions.composition import (
     batch_shape_of,
     both_tails,
-    draw_batch,
     is_discrete,
     log_interval,
     observed,
     require_scalar,
     require_tails,
     thinned,
-    zero_batch_shape,
-    zero_probability,
-    zeros,
 )
 from lossgeo.distributions.distribution import Distribution, promote
 from lossgeo.distributions.foreign import support_of
+from lossgeo.distributions.zero_modified import ZeroModified
 
 
 @pytree
-class Hurdle(Distribution):
+class Hurdle(ZeroModified):
     r"""Exactly 0 with probability :math:`\pi`, and else a positive value of the base.
 
     .. math:: p(0) = \pi, \qquad p(y) = (1 - \pi)\,\frac{f(y)}{P(Y > 0)} \quad (y > 0)
@@ -53,10 +50,7 @@ class Hurdle(Distribution):
     probability: ArrayLike | None = None
     logits: ArrayLike | None = dataclasses.field(default=None, kw_only=True)
 
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """What the shapes of the base and of the probability broadcast to."""
-        return zero_batch_shape(self)
+    replaces_zeros = True
 
     @property
     def support(self) -> supports.Support:
@@ -75,7 +69,7 @@ class Hurdle(Distribution):
     def _log_parts(self, dtype: jnp.dtype | None = None) -> tuple[jax.Array, jax.Array]:
         r""":math:`\log\pi` and the logarithm of :math:`(1 - \pi)/P(Y > 0)`."""
         self._check()
-        zero, rest = zero_probability(self)
+        zero, rest = self._zero()
         rest, mass = promote(rest, self._log_positive(dtype))
         return jnp.log(zero), jnp.log(rest) - mass
 
@@ -96,30 +90,20 @@ class Hurdle(Distribution):
         require_tails(self, self.base)
         y = observed(self, y)
         log_scale = self._log_parts(y.dtype)[1]
-        zero, rest = zero_probability(self)
-        y, above, part, mass, log_scale, zero, rest = promote(
+        y, above, part, mass, log_scale = promote(
             y,
             self.base.log_survival(jnp.maximum(y, 0)),
             log_interval(self.base, 0.0, jnp.maximum(y, 0)),
             self._log_positive(y.dtype),
             log_scale,
-            zero,
-            rest,
         )
-        part = jnp.minimum(part - mass, 0)
-        pair = jnp.stack(jnp.broadcast_arrays(jnp.zeros_like(part), part), axis=-1)
-        weights = jnp.stack(jnp.broadcast_arrays(zero, rest), axis=-1)
-        below = numerics.log_mixture(*jnp.broadcast_arrays(*promote(pair, weights)))
+        below = self._with_zero(jnp.minimum(part - mass, 0))
         below, above = both_tails(*promote(below, above + log_scale))
         below, above, y = promote(below, above, y)
         return jnp.where(y < 0, -jnp.inf, below), jnp.where(y < 0, 0.0, above)
 
-    def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
-        """See :meth:`Distribution.sample`."""
-        self._check()
-        zero_key, key = jax.random.split(key)
-        positive = _PositiveCounts(self.base) if is_discrete(self.base) else self.base
-        return jnp.where(zeros(self, zero_key, shape), 0, draw_batch(positive, key, shape, self.batch_shape))
+    def _positive(self) -> Any:
+        return _PositiveCounts(self.base) if is_discrete(self.base) else self.base
 
     @property
     def mean(self) -> jax.Array:

@@ -11,6 +11,7 @@ from lossgeo.distributions.distribution import (
     Distribution,
     bounded_tails,
     log_power,
+    matrix,
     promote,
     restrict,
     sample_shape,
@@ -100,3 +101,27 @@ class Kumaraswamy(Distribution):
         a, b = promote(self.concentration1, self.concentration0)
         harmonic = jax.scipy.special.digamma(b + 1) + EULER_GAMMA
         return 1 - 1 / b + (1 - 1 / a) * harmonic - jnp.log(a) - jnp.log(b)
+
+    def fisher_information(self) -> jax.Array:
+        r"""Of ``(concentration1, concentration0)``, with :math:`D = [\psi(b) - \psi(2)]/(b - 2)`.
+
+        .. math:: \frac{1}{a^2}\Bigl(1 + b\Bigl[(b - 2)D^2 - \frac{\psi'(b) - \psi'(2)}{b - 2}\Bigr]\Bigr), \qquad
+            -\frac{\psi(b + 1) - \psi(2)}{a(b - 1)}, \qquad \frac{1}{b^2}
+
+        Reference: Jones (2009), section 4.2; the differences are integrals near their removable singularities.
+        """
+        a, b = promote(self.concentration1, self.concentration0)
+        first, second = _divided_difference(1, b), _divided_difference(2, b)
+        shape = (1 + b * ((b - 2) * jnp.square(first) - second)) / jnp.square(a)
+        mixed = -_divided_difference(1, b + 1) / a
+        return matrix([shape, mixed], [mixed, 1 / jnp.square(b)])
+
+
+def _divided_difference(order: int, x: jax.Array) -> jax.Array:
+    r""":math:`[\psi^{(k)}(x) - \psi^{(k)}(2)]/(x - 2)` for the derivative of order ``k = order - 1``."""
+    near = jnp.abs(x - 2) < 0.5
+    close, far = jnp.where(near, x, 2), jnp.where(near, 1, x)
+    rule = [v.tolist() for v in numerics.gauss_legendre(12)]
+    mean = sum(w * jax.scipy.special.polygamma(order, 2 + t * (close - 2)) for t, w in zip(*rule, strict=True))
+    gap = jax.scipy.special.polygamma(order - 1, far) - jax.scipy.special.polygamma(order - 1, jnp.full_like(far, 2))
+    return jnp.where(near, mean, gap / (far - 2))

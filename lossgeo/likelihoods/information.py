@@ -85,6 +85,10 @@ def _hyper_parameters(distribution: Distribution) -> jax.Array:
         value = getattr(distribution, field.name)
         if value is None or field.name == "total_count" or field.metadata.get("static"):
             continue
+        if isinstance(value, Distribution):  # what a composition is made of
+            inner = _hyper_parameters(value)
+            parts.append(jnp.broadcast_to(inner, (*batch, inner.shape[-1])))
+            continue
         array = jnp.asarray(value)
         if not jnp.issubdtype(array.dtype, jnp.floating):
             array = array.astype(float)

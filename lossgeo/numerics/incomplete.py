@@ -110,7 +110,7 @@ def log_gamma_kernel(a: ArrayLike, x: ArrayLike) -> jax.Array:
         :math:`a\log a`.
     """
     a, x = jnp.broadcast_arrays(as_float(a), as_float(x))
-    return a * _log_remainder(x / a, (x - a) / a) + 0.5 * jnp.log(a) - HALF_LOG_2PI - stirling_remainder(a)
+    return a * log_remainder(x / a, (x - a) / a) + 0.5 * jnp.log(a) - HALF_LOG_2PI - stirling_remainder(a)
 
 
 def log_beta_kernel(a: ArrayLike, b: ArrayLike, x: ArrayLike, y: ArrayLike) -> jax.Array:
@@ -135,8 +135,8 @@ def log_beta_kernel(a: ArrayLike, b: ArrayLike, x: ArrayLike, y: ArrayLike) -> j
     excess = x * b - y * a
     roots = stirling_remainder(a) + stirling_remainder(b) - stirling_remainder(n)
     return (
-        a * _log_remainder(x * n / a, excess / a)
-        + b * _log_remainder(y * n / b, -excess / b)
+        a * log_remainder(x * n / a, excess / a)
+        + b * log_remainder(y * n / b, -excess / b)
         + 0.5 * (jnp.log(a) + jnp.log(b) - jnp.log(n))
         - (HALF_LOG_2PI + roots)
     )
@@ -169,6 +169,21 @@ def log_rising(count: ArrayLike, r: ArrayLike) -> jax.Array:
     return jnp.where(near, center, outer) - 0.5 * jnp.log1p(d) + remainders
 
 
+def log_remainder(ratio: jax.Array, excess: jax.Array) -> jax.Array:
+    r"""What a logarithm leaves of its linear part, :math:`\log t - (t - 1)`, from both ``t`` and ``t - 1``.
+
+    Args:
+        ratio: :math:`t > 0`.
+        excess: :math:`t - 1`, given apart so that it keeps its digits near 0.
+
+    Returns:
+        Values that are not positive, shape of the arguments; some ulp near 1 and far from it, with all derivatives.
+    """
+    near = jnp.abs(excess) < 0.4
+    close = jnp.where(near, excess, 0)
+    return jnp.where(near, -close * close * log1p_remainder(close), jnp.log(jnp.where(near, 1, ratio)) - excess)
+
+
 def _beta_length(a: jax.Array, n: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     """Where the integrand has decayed: the root of a convex function, by Newton's method from above."""
     length = (DEPTH - n * jnp.log(y)) / a
@@ -178,13 +193,6 @@ def _beta_length(a: jax.Array, n: jax.Array, x: jax.Array, y: jax.Array) -> jax.
         excess = a * length + n * jnp.log1p(x * jnp.expm1(-length)) - DEPTH
         length = length - excess / slope
     return length
-
-
-def _log_remainder(ratio: jax.Array, excess: jax.Array) -> jax.Array:
-    r""":math:`\log t - (t - 1)` from ``t`` and an accurate ``t - 1``."""
-    near = jnp.abs(excess) < 0.4
-    close = jnp.where(near, excess, 0)
-    return jnp.where(near, -close * close * log1p_remainder(close), jnp.log(jnp.where(near, 1, ratio)) - excess)
 
 
 def _both(lower: jax.Array, log_tail: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -13,6 +13,8 @@ Discrete supports (``boolean``, ``nonnegative_integers``, ``integers_up_to``) an
 censored observation) only answer the first question.
 """
 
+import math
+
 from jax.typing import ArrayLike
 
 from lossgeo.supports.censoring import Censoring as Censoring
@@ -22,6 +24,7 @@ from lossgeo.supports.discrete import CountVectors as CountVectors
 from lossgeo.supports.discrete import Discrete as Discrete
 from lossgeo.supports.discrete import Integers as Integers
 from lossgeo.supports.discrete import NonnegativeIntegers as NonnegativeIntegers
+from lossgeo.supports.elementwise import ClosedInterval as ClosedInterval
 from lossgeo.supports.elementwise import GreaterThan as GreaterThan
 from lossgeo.supports.elementwise import Interval as Interval
 from lossgeo.supports.elementwise import LessThan as LessThan
@@ -64,6 +67,7 @@ def less_than(high: ArrayLike) -> LessThan:
 
 
 unit_interval = interval(0.0, 1.0)
+angles = ClosedInterval(-math.pi, math.pi)
 
 
 def integers_up_to(high: ArrayLike) -> Integers:

@@ -183,6 +183,23 @@ class Interval(Support):
 
 
 @pytree
+class ClosedInterval(Interval):
+    r"""The closed interval :math:`[a, b]`, with the coordinates of the open one.
+
+    A value on an end belongs to the set but has no finite coordinate: start a solver inside.
+    """
+
+    @property
+    def label(self) -> str:
+        """See :attr:`Support.label`."""
+        return f"the closed interval [{self.low}, {self.high}]"
+
+    def contains(self, x: ArrayLike) -> jax.Array:
+        """See :meth:`Support.contains`."""
+        return (jnp.asarray(x) >= self.low) & (jnp.asarray(x) <= self.high)
+
+
+@pytree
 class Point(Support):
     """A single value: a parameter that is held. Its unconstrained coordinates are an empty vector.
 

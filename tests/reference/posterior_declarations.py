@@ -241,22 +241,20 @@ def Rate_1(d):
 
 # ------------------------------------------------------------------ mixtures
 def low_dim_gauss_mix(d):
-    def log_likelihood(p, y):
-        each = dist.Normal(p["mu"], p["sigma"]).log_prob(y[:, None])
-        return jnp.logaddexp(jnp.log(p["theta"]) + each[:, 0], jnp.log1p(-p["theta"]) + each[:, 1])
+    def model(p):
+        return dist.Mixture(jnp.stack([p["theta"], 1 - p["theta"]]), dist.Normal(p["mu"], p["sigma"]))
 
     prior = {"mu": dist.Normal(0.0, 2.0), "sigma": dist.HalfNormal(2.0), "theta": dist.Beta(5.0, 5.0)}
-    return lg.map_objective(log_likelihood, prior, supports={"mu": supports.ordered}), (d["y"],)
+    return lg.map_objective(lg.likelihood(model), prior, supports={"mu": supports.ordered}), (d["y"],)
 
 
 def M0(d):
     """Capture-recapture: an animal of the augmented data is there with probability omega."""
 
-    def log_likelihood(p, seen):
-        caught = jnp.log(p["omega"]) + dist.Binomial(d["T"], probs=p["p"]).log_prob(seen)
-        return jnp.where(seen > 0, caught, jnp.logaddexp(caught, jnp.log1p(-p["omega"])))
+    def model(p):
+        return dist.ZeroInflated(dist.Binomial(d["T"], probs=p["p"]), 1 - p["omega"])
 
-    return lg.map_objective(log_likelihood, dist.Flat(supports.unit_interval)), (d["y"].sum(axis=1),)
+    return lg.map_objective(lg.likelihood(model), dist.Flat(supports.unit_interval)), (d["y"].sum(axis=1),)
 
 
 # ------------------------------------------------------------------ dependent data
@@ -316,16 +314,14 @@ def forward(log_emissions, log_transitions, log_start=0.0):
     return jax.nn.logsumexp(last)
 
 
-HMM = {"theta1": supports.simplex, "theta2": supports.simplex}
-
-
 def hmm_example(d):
     def log_likelihood(p, y):
         transitions = jnp.log(jnp.stack([p["theta1"], p["theta2"]]))
         return forward(dist.Normal(p["mu"], 1.0).log_prob(y[:, None]), transitions)
 
-    prior = {"theta1": FLAT, "theta2": FLAT, "mu": dist.Normal(jnp.array([3.0, 10.0]), 1.0)}
-    return lg.map_objective(log_likelihood, prior, supports={**HMM, "mu": supports.positive_ordered}), (d["y"],)
+    prior = dict.fromkeys(["theta1", "theta2"], dist.Dirichlet(jnp.ones(2)))
+    prior |= {"mu": dist.Normal(jnp.array([3.0, 10.0]), 1.0)}
+    return lg.map_objective(log_likelihood, prior, supports={"mu": supports.positive_ordered}), (d["y"],)
 
 
 def hmm_drive(d):
@@ -334,28 +330,22 @@ def hmm_drive(d):
         return forward(emissions, jnp.log(jnp.stack([p["theta1"], p["theta2"]])))
 
     centers = dist.Normal(jnp.array([0.0, 3.0]), 1.0)
-
-    def log_prior(p):
-        # The first entry of a pair on the simplex has the beta density that Dirichlet's is for two.
-        rows = [dist.Beta(*d["alpha"][k]).log_prob(p[f"theta{k + 1}"][0]) for k in range(2)]
-        return sum(rows) + jnp.sum(centers.log_prob(p["phi"])) + jnp.sum(centers.log_prob(p["lambda"]))
-
-    held = {**HMM, "phi": supports.positive_ordered, "lambda": supports.positive_ordered}
-    return lg.map_objective(log_likelihood, log_prior, supports=held), (d["u"], d["v"])
+    prior = {"theta1": dist.Dirichlet(d["alpha"][0]), "theta2": dist.Dirichlet(d["alpha"][1])}
+    prior |= {"phi": centers, "lambda": centers}
+    held = dict.fromkeys(["phi", "lambda"], supports.positive_ordered)
+    return lg.map_objective(log_likelihood, prior, supports=held), (d["u"], d["v"])
 
 
 def gp_regr(d):
-    """Marginal likelihood of a Gaussian process; ``sigma`` is a variance, as in the Stan model."""
+    """Marginal likelihood of a Gaussian process: one draw of a vector. ``sigma`` is a variance, as in Stan's model."""
 
-    def log_likelihood(p, x, y):
+    def model(p, x):
         distance = (x[:, None] - x[None, :]) / p["rho"]
         kernel = p["alpha"] ** 2 * jnp.exp(-0.5 * distance**2)
-        root = jnp.linalg.cholesky(kernel + p["sigma"] * jnp.eye(x.shape[0]))
-        white = jax.scipy.linalg.solve_triangular(root, y, lower=True)
-        return jnp.sum(dist.Normal(0.0, 1.0).log_prob(white)) - jnp.sum(jnp.log(jnp.diagonal(root)))
+        return dist.MultivariateNormal(0.0, kernel + p["sigma"] * jnp.eye(x.shape[0]))
 
     prior = {"rho": dist.Gamma(25.0, 4.0), "alpha": dist.HalfNormal(2.0), "sigma": dist.HalfNormal(1.0)}
-    return lg.map_objective(log_likelihood, prior), (d["x"], d["y"])
+    return lg.map_objective(lg.likelihood(model), prior), (d["x"], d["y"])
 
 
 HALVES = {
