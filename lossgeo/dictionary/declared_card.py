@@ -285,7 +285,7 @@ def _lambdas(posed: Posed, reading: Reading, kinds: set[str], reasons: list[str]
     penalty = {"Normal": "l2", "Laplace": "l1", "ElasticNet": "elastic net"}.get(own.kind.__name__)
     if penalty is None or own.moving or np.any(own.parts["loc"]):
         return {}
-    if intercept is not None and intercept.kind is not Flat:
+    if intercept is not None and intercept.kind not in (Flat, Fixed):
         reasons.append("the intercept is penalized too: the package calls, which leave it free, solve another problem")
         return {}
     widths = [own.parts[name][0] for name in own.parts if name != "loc"]

@@ -191,7 +191,7 @@ def loss_of_reading(posed: Posed, reading: Reading, called: str) -> tuple[str, f
 
     def one(name: str) -> float:
         part = parts[name]
-        if np.ptp(part[0]) > 0 or reading.entangled:
+        if (part.ndim > 1 and np.any(np.ptp(part, axis=1) > 0)) or reading.entangled:
             raise ValueError(f"{called}: the {name} of the noise differs between rows; give it as weights instead.")
         return float(np.ravel(part[0])[0])
 

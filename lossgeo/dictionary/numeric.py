@@ -54,7 +54,7 @@ class _Hypothesis(NamedTuple):
     """An atom with the predictor and the target that it is given."""
 
     atom: Atom
-    eta: Callable[[slice], np.ndarray]
+    eta: Callable[[Any], np.ndarray]
     y: Any
     offset: np.ndarray | None
     baseline: int | None
@@ -128,7 +128,7 @@ def _choose(
         if accepted and (hypothesis.atom.shape is not None or hypothesis.atom.general):
             break
         atom = hypothesis.atom
-        candidate = Candidate(atom.label, _columns(hypothesis, len(sizes)), _grid(hypothesis))
+        candidate = Candidate(atom.label, _columns(hypothesis), _grid(hypothesis))
         found = regress(candidate, problem)
         if isinstance(found, float):
             best = min(best, found)
@@ -181,10 +181,10 @@ def _choose(
 
 
 def predictor_of(layout: Layout, probes: list[np.ndarray], offset: np.ndarray | None, baseline: int | None) -> Any:
-    """The predictor at a slice of the probes, as a function."""
+    """The predictor at some of the probes, as a function of their indices."""
 
-    def eta(part: slice) -> np.ndarray:
-        found = layout.predictor([p[part] for p in probes])
+    def eta(rows: Any) -> np.ndarray:
+        found = layout.predictor([p[rows] for p in probes])
         if baseline is not None:
             found = np.insert(found, baseline, 0.0, axis=2)
         return found if offset is None else found + offset[None, :]
@@ -216,20 +216,19 @@ def _hypotheses(layout: Layout, probes: list[np.ndarray]) -> list[_Hypothesis]:
     return found + [with_predictor(atom, y, extra) for atom in ATOMS if atom.targets(y)]
 
 
-def sums(atom: Atom, eta: Any, y: Any, shape: float, count: int) -> np.ndarray:
-    """Columns of a data term at all probes, ``(P, m)``, a batch of probes at a time."""
-    rows = np.size(y[0] if isinstance(y, tuple) else y)
-    step = max(1, CELLS // max(rows, 1))
+def sums(atom: Atom, eta: Any, y: Any, shape: float, rows: np.ndarray) -> np.ndarray:
+    """Columns of a data term at the probes ``rows``, ``(len(rows), m)``, a batch of probes at a time."""
+    step = max(1, CELLS // max(np.size(y[0] if isinstance(y, tuple) else y), 1))
     blocks = []
-    for start in range(0, count, step):
+    for start in range(0, len(rows), step):
         with np.errstate(all="ignore"):
-            parts = atom.columns(np, eta(slice(start, start + step)), y, shape)
+            parts = atom.columns(np, eta(rows[start : start + step]), y, shape)
         blocks.append(np.array([np.sum(part, axis=1) for part in parts]).T)
     return np.concatenate(blocks)
 
 
-def _columns(hypothesis: _Hypothesis, count: int) -> Callable[[float], np.ndarray]:
-    return lambda shape: sums(hypothesis.atom, hypothesis.eta, hypothesis.y, shape, count)
+def _columns(hypothesis: _Hypothesis) -> Callable[[float, np.ndarray], np.ndarray]:
+    return lambda shape, rows: sums(hypothesis.atom, hypothesis.eta, hypothesis.y, shape, rows)
 
 
 def _grid(hypothesis: _Hypothesis) -> np.ndarray | None:

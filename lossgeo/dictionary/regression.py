@@ -49,10 +49,10 @@ class Problem(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A data term: its name, and its columns ``(P, m)`` at a shape; a grid of shapes where it has one."""
+    """A data term: its name; its columns ``(k, m)`` at a shape and k probes; a grid of shapes where it has one."""
 
     label: str
-    columns: Callable[[float], Array]
+    columns: Callable[[float, Array], Array]
     grid: Array | None = None
 
 
@@ -109,38 +109,78 @@ def problem_of_values(
 ) -> Problem:
     """Join values and penalties; see :class:`Problem`."""
     others = np.column_stack([np.ones_like(values), penalties.columns]) / scale[:, None]
-    return Problem(values, scale, fit, penalties, _basis(others[fit]), resolution, agree)
+    fitted = np.flatnonzero(fit)
+    return Problem(values, scale, fit, penalties, _basis(others[fitted]), resolution, agree)
 
 
 def regress(candidate: Candidate, problem: Problem) -> Fitted | float:
     """Fit one data term with all penalties; its relative misfit where that does not come near."""
-    values, scale, fit, basis = problem.values, problem.scale, problem.fit, problem.basis
-    target = _outside(basis, values[fit] / scale[fit])
-    size_of_target = float(np.linalg.norm(values[fit] / scale[fit]))
-
-    def projected(shape: float) -> tuple[float, Array, Array]:
-        with np.errstate(all="ignore"):
-            columns = candidate.columns(shape)[fit] / scale[fit][:, None]
-        if not np.all(np.isfinite(columns)):
-            return np.inf, columns, np.zeros(columns.shape[1])
-        left = _outside(basis, columns)
-        weights = np.linalg.lstsq(left, target, rcond=None)[0]
-        return float(np.linalg.norm(target - left @ weights)) / size_of_target, left, weights
-
+    values, scale, penalties = problem.values, problem.scale, problem.penalties
+    fitted = np.flatnonzero(problem.fit)
     shape = 0.0
     if candidate.grid is not None:
-        shape = min(candidate.grid, key=lambda value: projected(float(value))[0])
-        shape = _refine(projected, float(shape), target, size_of_target)
-    misfit, left, weights = projected(shape)
+        # A shape is looked for with as many probes as it takes: the search costs a hundred evaluations.
+        few = fitted[: min(len(fitted), penalties.columns.shape[1] + 24)]
+        others = np.column_stack([np.ones(len(few)), penalties.columns[few]]) / scale[few][:, None]
+        search = _Projection(candidate, values, scale, few, _basis(others))
+        shape = search.refine(float(min(candidate.grid, key=lambda value: search(float(value))[0])))
+    projection = _Projection(candidate, values, scale, fitted, problem.basis)
+    misfit, left, weights = projection(shape)
     if not misfit < PROMISING:
         return misfit
     # A data term that moves nothing would stand for any objective that penalties alone reproduce. One that the
     # penalties span is told by its condition number.
-    raw = np.linalg.norm(candidate.columns(shape)[fit] / scale[fit][:, None], axis=0)
+    raw = np.linalg.norm(candidate.columns(shape, fitted) / scale[fitted][:, None], axis=0)
     spanned = np.any(np.linalg.norm(left, axis=0) < 1e-7 * raw)
-    if not spanned and np.min(np.linalg.norm(left * weights, axis=0)) < 1e-8 * size_of_target:
+    if not spanned and np.min(np.linalg.norm(left * weights, axis=0)) < 1e-8 * projection.size:
         return math.inf
     return _full(candidate, shape, problem)
+
+
+class _Projection:
+    """What is left of values and of a data term outside the span of the penalties."""
+
+    def __init__(self, candidate: Candidate, values: Array, scale: Array, rows: Array, basis: Array):
+        self._candidate, self._scale, self._rows, self._basis = candidate, scale[rows][:, None], rows, basis
+        scaled = values[rows] / scale[rows]
+        self.target, self.size = _outside(basis, scaled), float(np.linalg.norm(scaled))
+
+    def __call__(self, shape: float) -> tuple[float, Array, Array]:
+        """Relative misfit, projected columns and their weights at a shape."""
+        with np.errstate(all="ignore"):
+            columns = self._candidate.columns(shape, self._rows) / self._scale
+        if not np.all(np.isfinite(columns)):
+            return math.inf, columns, np.zeros(columns.shape[1])
+        left = _outside(self._basis, columns)
+        weights = np.linalg.lstsq(left, self.target, rcond=None)[0]
+        return float(np.linalg.norm(self.target - left @ weights)) / self.size, left, weights
+
+    def refine(self, shape: float) -> float:
+        """Gauss–Newton steps in the logarithm of the shape, with backtracking, for as long as they are worth it."""
+        misfit, left, weights = self(shape)
+        for count in range(60):
+            step = 1e-5
+            ahead, behind = self(shape * math.exp(step))[1], self(shape * math.exp(-step))[1]
+            if not (np.all(np.isfinite(ahead)) and np.all(np.isfinite(behind))):
+                return shape
+            slope = ((ahead - behind) @ weights) / (2 * step)
+            solution = np.linalg.lstsq(np.column_stack([left, slope]), self.target, rcond=None)[0]
+            move, better = float(np.clip(solution[-1], -1.0, 1.0)), False
+            for _ in range(8):
+                trial = shape * math.exp(move)
+                found = self(trial)
+                if found[0] < misfit:
+                    better = True
+                    break
+                move /= 4
+            if not better:
+                return shape
+            gain, shape, (misfit, left, weights) = misfit - found[0], trial, found
+            # Where the shape is right the misfit falls to rounding; where it settles above, no shape is right.
+            settled = count > 4 and gain < 0.05 * misfit and misfit > 1e-9
+            if abs(move) < 1e-15 or gain < 1e-18 or settled:
+                return shape
+        return shape
 
 
 def _basis(columns: Array) -> Array:
@@ -156,39 +196,11 @@ def _outside(basis: Array, columns: Array) -> Array:
     return columns
 
 
-def _refine(
-    projected: Callable[[float], tuple[float, Array, Array]], shape: float, target: Array, size: float
-) -> float:
-    """Gauss–Newton steps in the logarithm of the shape, with backtracking."""
-    misfit, left, weights = projected(shape)
-    for _ in range(60):
-        step = 1e-5
-        ahead, behind = projected(shape * np.exp(step))[1], projected(shape * np.exp(-step))[1]
-        if not (np.all(np.isfinite(ahead)) and np.all(np.isfinite(behind))):
-            return shape
-        slope = ((ahead - behind) @ weights) / (2 * step)
-        solution = np.linalg.lstsq(np.column_stack([left, slope]), target, rcond=None)[0]
-        move, better = float(np.clip(solution[-1], -1.0, 1.0)), False
-        for _ in range(12):
-            trial = shape * float(np.exp(move))
-            found = projected(trial)
-            if found[0] < misfit:
-                better = True
-                break
-            move /= 3
-        if not better:
-            return shape
-        gain, shape, (misfit, left, weights) = misfit - found[0], trial, found
-        if abs(move) < 1e-15 or gain < 1e-18:
-            return shape
-    return shape
-
-
 def _full(candidate: Candidate, shape: float, problem: Problem) -> Fitted:
     """All coefficients at once; parts that rounding explains are dropped, coordinates that agree share one."""
     values, scale, fit, penalties, _, resolution, agree = problem
     size = 1 + max(j for places in penalties.members for j in places)
-    own = candidate.columns(shape)
+    own = candidate.columns(shape, np.arange(len(values)))
     m = own.shape[1]
     labels = [candidate.label] * m + ["constant"]
     labels += [f"{k} of coordinates {_span(g)}" for k, g in zip(penalties.kinds, penalties.members, strict=True)]

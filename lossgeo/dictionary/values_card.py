@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from lossgeo import distributions as dist
+from lossgeo.dictionary.calling import package_calls
 from lossgeo.dictionary.card import Explanation, Level
-from lossgeo.dictionary.conventions import conventions
 from lossgeo.dictionary.declared_card import penalty_text
 from lossgeo.dictionary.densities import NEGATIVE_LOG_DENSITIES
 from lossgeo.dictionary.geometry_text import geometry_of_family
@@ -18,9 +18,6 @@ from lossgeo.dictionary.structural import Prior
 from lossgeo.dictionary.textbook import textbook_plan
 
 __all__ = ["card_of_values"]
-
-FAMILY = {("Normal", "identity"): "normal", ("Laplace", "identity"): "laplace", ("Bernoulli", "logit"): "bernoulli",
-          ("Poisson", "log"): "poisson"}  # fmt: skip
 
 
 def card_of_values(found: Found) -> Explanation:
@@ -41,7 +38,7 @@ def card_of_values(found: Found) -> Explanation:
     if atom.margin:
         reasons.append("a margin loss and no density of labels: a pseudo-posterior")
     constants = _constants(found, tempered, reasons)
-    lambdas = _lambdas(found, kinds, reasons)
+    lambdas = _lambdas(found, reasons)
     if found.offset is not None:
         reasons.append("the second data argument is an offset of the linear predictor")
     if found.baseline is not None:
@@ -174,7 +171,7 @@ def _constants(found: Found, tempered: bool, reasons: list[str]) -> dict[str, fl
     if kind is dist.Binomial:
         parts = {**parts, "total_count": np.asarray(target[1])[None]}
     total = float(np.sum(NEGATIVE_LOG_DENSITIES[kind](parts, np.asarray(y)[None])))
-    column = sums(found.atom, lambda part: one, target, found.fitted.shape, 1)[0]
+    column = sums(found.atom, lambda rows: one, target, found.fitted.shape, np.arange(1))[0]
     expected = total - float(column @ found.fitted.weights) + _prior_constant(found)
     size = abs(expected) + abs(constant) + float(np.median(np.abs(found.values.values)))
     flat = [name or "params" for name, groups in zip(found.layout.names, patterns(found), strict=True)
@@ -241,7 +238,7 @@ def decomposition(found: Found, leaves: list[np.ndarray]) -> np.ndarray:
     if found.atom.kind == "Binomial" and not isinstance(y, tuple):
         y = (y, layout.extra)
     eta = predictor_of(layout, leaves, found.offset, found.baseline)
-    total = sums(found.atom, eta, y, fitted.shape, len(leaves[0])) @ fitted.weights + fitted.constant
+    total = sums(found.atom, eta, y, fitted.shape, np.arange(len(leaves[0]))) @ fitted.weights + fitted.constant
     start = 0
     for leaf in leaves:
         flat = leaf.reshape(len(leaf), -1)
@@ -253,11 +250,10 @@ def decomposition(found: Found, leaves: list[np.ndarray]) -> np.ndarray:
     return total
 
 
-def _lambdas(found: Found, kinds: set[str], reasons: list[str]) -> dict[str, float]:
-    """Package calls, where the problem is exactly theirs: one vector of one penalty and free intercepts."""
-    layout, weight = found.layout, float(found.fitted.weights[0])
-    family = FAMILY.get((found.atom.kind, found.atom.link)) if not found.atom.margin else None
-    if family is None or found.offset is not None or len(layout.slopes) != 1 or np.any(found.fitted.group):
+def _lambdas(found: Found, reasons: list[str]) -> dict[str, float]:
+    """Package calls, where the problem is exactly theirs: one leaf of one penalty and free intercepts."""
+    layout, atom = found.layout, found.atom
+    if found.offset is not None or found.baseline is not None or len(layout.slopes) != 1 or np.any(found.fitted.group):
         return {}
     leaves = patterns(found)
     free = [k for k in range(len(leaves)) if k not in layout.slopes]
@@ -265,15 +261,16 @@ def _lambdas(found: Found, kinds: set[str], reasons: list[str]) -> dict[str, flo
         reasons.append("the intercept is penalized too: the package calls, which leave it free, solve another problem")
         return {}
     own = leaves[layout.slopes[0]]
-    constant = {j for j in range(layout.x.shape[1]) if np.ptp(layout.x[:, j]) == 0}
-    own = [g for g in own if g[1] or g[2] or not set(g[0]) <= constant] if not free else own
-    if len(own) != 1 or bool(own[0][1]) == bool(own[0][2]):
-        if len(own) > 1:
-            reasons.append("the penalty differs between coordinates: package calls need columns scaled by it")
+    if not free and not layout.classes:
+        # A column of ones that is not penalized is the intercept.
+        constant = {j for j in range(layout.x.shape[1]) if np.ptp(layout.x[:, j]) == 0}
+        own = [g for g in own if g[1] or g[2] or not set(g[0]) <= constant]
+    if len(own) != 1:
+        reasons.append("the penalty differs between coordinates: package calls need columns scaled by it")
         return {}
     _, l2, l1 = own[0]
-    noise = 1.0 if found.atom.unit else 1 / weight
-    strength = weight / (l2 or l1) if found.atom.unit else 1 / (l2 or l1)
-    return conventions(
-        family, "l2" if l2 else "l1", strength=strength, noise=noise, n=len(layout.x), sd_y=float(np.std(layout.y))
-    )
+    sd_y = math.nan if isinstance(layout.y, tuple) else float(np.std(layout.y))
+    return package_calls(
+        atom.kind, atom.link, margin=atom.margin, b=1 / l1 if l1 else math.inf, t2=1 / l2 if l2 else math.inf,
+        scales=found.scales, weight=float(found.fitted.weights[0]), n=len(layout.x), sd_y=sd_y,
+    )  # fmt: skip

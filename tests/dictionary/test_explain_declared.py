@@ -220,3 +220,16 @@ def test_single_precision_is_certified_to_its_digits():
         card = lg.explain(objective, init, jnp.asarray(X, jnp.float32), jnp.asarray(COUNTS, jnp.float32))
     assert card.name == "lasso-penalized Poisson regression" and card.link == "log (canonical)"
     assert 1e-9 < card.residual < 1e-4 and card.levels[1].holds
+
+
+def test_a_noise_scale_of_each_row_gives_no_package_call_where_it_happens_to_be_constant():
+    def model(p, x):
+        return dist.Normal(eta(p, x), jnp.exp(x @ p["spread"]))
+
+    prior = {"coef": L2, "intercept": dist.Flat(), "spread": dist.Flat()}
+    objective = lg.map_objective(lg.likelihood(model), prior)
+    start = {**INIT, "spread": jnp.zeros(D)}
+    card = lg.explain(objective, start, X, Y)
+    assert card.recognized and "heteroscedastic" in card.name and card.conventions == {}
+    with pytest.raises(ValueError, match="differs between rows"):
+        lg.to_sklearn(objective, X, Y, params=start)
