@@ -27,6 +27,9 @@ from lossgeo.sparsity import sparse_rows
 
 __all__ = ["Plan", "plan_for", "plan_solver"]
 
+VERTEX_LIMIT = 2048
+"""Largest number of coordinates for which interior points form their systems, two factors of them a step."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -103,6 +106,10 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
     num_params = sum(leaf.size for leaf in problem.init)
     automatic = isinstance(solver, str) and solver == "auto" and num_params > DENSE_LIMIT
     found = structure_of(problem)
+    if isinstance(solver, str) and solver == "auto" and num_params <= VERTEX_LIMIT:
+        kinks = piecewise(problem)
+        if kinks is not None:
+            return Plan(InteriorPoint(), None, f"{kinks.words}, solved to a vertex; {num_params} parameters", found)
     if isinstance(solver, WorkingSet) and not host:
         raise ValueError(
             "solvers.WorkingSet is driven from the host and cannot run inside jit, vmap or lg.solve: call lg.fit, or "
@@ -119,11 +126,7 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
                 f"constant hyper-parameters in a linear predictor, and at most {chosen.max_other} other coordinates; "
                 f"found is {found or 'no linear predictor'}. Use solver='auto'."
             )
-    if isinstance(solver, str) and solver == "auto" and num_params <= DENSE_LIMIT:
-        kinks = piecewise(problem)
-        if kinks is not None:
-            return Plan(InteriorPoint(), None, f"{kinks.words}, solved to a vertex; {num_params} parameters", found)
-    elif isinstance(solver, InteriorPoint):
+    if isinstance(solver, InteriorPoint):
         with_pieces(problem)
     kinked = problem.kinks is not None
     curved = not kinked and num_params <= DENSE_LIMIT and is_curved(problem.args)

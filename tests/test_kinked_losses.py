@@ -7,7 +7,7 @@ import pytest
 
 import lossgeo as lg
 from lossgeo import distributions as dist
-from lossgeo import inference, losses, solvers, supports
+from lossgeo import inference, losses, models, solvers, supports
 from lossgeo._pytree import pytree
 from lossgeo.piecewise import piecewise
 from lossgeo.planning import plan_for
@@ -333,3 +333,42 @@ def test_quantile_errors_are_refused_where_there_is_no_quantile_regression():
     objective = lg.map_objective(lg.likelihood(laplace))
     with pytest.raises(ValueError, match="no weights"):
         inference.quantile_covariance(lg.fit(objective, START, X, Y, weights=weights))
+
+
+def test_the_model_knows_its_start_and_its_scale():
+    model = models.quantile_regression(0.4)
+    begin = model.init(X, Y)
+    np.testing.assert_allclose(begin["scale"], np.mean(losses.Pinball(0.4)(Y - float(begin["intercept"]))), rtol=1e-14)
+    fit = lg.fit(lg.map_objective(lg.likelihood(model)), None, X, Y)
+    assert np.sum(np.abs(Y - line(fit.params, X)) < 1e-12) == 3
+    np.testing.assert_allclose(fit.params["scale"], np.mean(losses.Pinball(0.4)(Y - line(fit.params, X))), rtol=1e-13)
+    # An offset that is the line itself leaves nothing for the coefficients.
+    through = models.quantile_regression(0.4, scale=1.0)(
+        jax.tree.map(jnp.zeros_like, fit.params), X, line(fit.params, X)
+    )
+    np.testing.assert_allclose(through.loc, line(fit.params, X), rtol=1e-14)
+    assert "intercept" not in models.quantile_regression(0.4, intercept=False).init(X, Y)
+    for faulty in ({"quantile": 1.0}, {"quantile": np.nan}, {"scale": 0.0}):
+        with pytest.raises(ValueError, match=next(iter(faulty))):
+            models.quantile_regression(**faulty)
+    with pytest.raises(ValueError, match="one row for each"):
+        model.init(X[:, 0], Y)
+
+
+@pytest.mark.slow
+def test_more_columns_than_rows():
+    # The lasso of absolute errors: residuals at rest and coefficients at rest make up the vertex.
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(40, 600))
+    y = x[:, :3] @ [3.0, -2.0, 1.0] + 0.1 * rng.laplace(size=40)
+    model = models.quantile_regression(0.5, scale=1.0, intercept=False)
+    objective = lg.map_objective(lg.likelihood(model), {"coef": dist.Laplace(0.0, 0.5)})
+    fit = lg.fit(objective, None, x, y)
+    assert fit.status == lg.Status.CONVERGED and "interior points" in str(fit.plan)
+    coef = np.asarray(fit.params["coef"])
+    at_rest = np.sum(np.abs(y - x @ coef) < 1e-10)
+    assert 3 <= np.sum(coef != 0) == at_rest <= 40
+    theirs = pytest.importorskip("sklearn.linear_model").QuantileRegressor(
+        quantile=0.5, alpha=2.0 / 40, fit_intercept=False
+    )
+    np.testing.assert_allclose(coef, theirs.fit(x, y).coef_, atol=1e-9)

@@ -1,4 +1,4 @@
-r"""Everyday models: generalised linear models, softmax and ordinal regression, quasi-likelihoods.
+r"""Everyday models: generalised linear models, softmax, ordinal and quantile regression, quasi-likelihoods.
 
 A model is a callable record ``(params, x) -> distribution``, ready for :func:`lossgeo.likelihood`. Its parameters are a
 plain dictionary: ``coef`` of shape ``(d,)``, ``intercept`` of shape ``()``, and what the family adds (``scale``,
@@ -17,6 +17,8 @@ from lossgeo.models.linear import logistic_regression as logistic_regression
 from lossgeo.models.linear import poisson_regression as poisson_regression
 from lossgeo.models.ordinal import OrdinalRegression as OrdinalRegression
 from lossgeo.models.ordinal import ordinal_regression as ordinal_regression
+from lossgeo.models.quantile import QuantileRegression as QuantileRegression
+from lossgeo.models.quantile import quantile_regression as quantile_regression
 from lossgeo.models.quasi import QuasiGLM as QuasiGLM
 from lossgeo.models.quasi import quasi_binomial as quasi_binomial
 from lossgeo.models.quasi import tweedie as tweedie

@@ -247,12 +247,8 @@ def test_firths_estimate_is_the_mode_under_jeffreys_prior():
 def test_quantile_regression_ends_in_the_vertex_of_the_reference():
     case = load("quantile_engel")
     x, y = problem(case)
-    objective = lg.map_objective(
-        lg.likelihood(lambda p, x, q: dist.AsymmetricLaplace(x @ p["coef"] + p["intercept"], 1.0, q))
-    )
-    start = {"coef": jnp.zeros(1), "intercept": 0.0}
     for k, q in enumerate(case["taus"]):
-        fit = lg.fit(objective, start, x, np.full(len(y), q), y)
+        fit = fit_model(models.quantile_regression(q, scale=1.0), x, y)
         assert fit.status == lg.Status.CONVERGED and float(fit.edm) <= 1e-11
         assert digits(flat(fit.params), case["coef"][k]) >= 11
         assert digits(float(fit.value) + len(y) * np.log(q * (1 - q)), [case["objective"][k]]) >= 12
@@ -260,7 +256,7 @@ def test_quantile_regression_ends_in_the_vertex_of_the_reference():
         assert np.sum(residuals < 1e-10) == case["n_zero_residuals"][k]
 
     # The median last: R's errors are stored for it.
-    median = lg.fit(objective, start, x, np.full(len(y), 0.5), y)
+    median = fit_model(models.quantile_regression(0.5, scale=1.0), x, y)
     for kind in ("iid", "nid"):
         covariance = np.asarray(inference.quantile_covariance(median, kind))
         assert digits(np.sqrt(np.diag(covariance))[::-1], case[f"se_{kind}_tau0.5"]) >= 6
