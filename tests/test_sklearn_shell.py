@@ -16,7 +16,7 @@ pytest.importorskip("sklearn")
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from lossgeo.sklearn import MAPClassifier, MAPRegressor
 from lossgeo.sklearn.rows import padded_size, to_default_float
@@ -33,13 +33,33 @@ KINDS = np.array(["a", "b", "c"])[np.argmax(np.stack([ETA, 0.5 * X[:, 1], 0 * ET
 COUNTS = RNG.integers(0, 3, size=N)
 
 
+REGRESSOR, CLASSIFIER = MAPRegressor(), MAPClassifier(prior=dist.Normal(0.0, 1.0))
+"""The classifier has a prior, because several checks draw labels that a flat one separates: there is no maximum."""
+
+OWN = {"check_dtype_object", "check_estimators_pickle", "check_fit_idempotent", "check_methods_subset_invariance",
+       "check_sample_weight_equivalence_on_dense_data", "check_sample_weights_shape"}  # fmt: skip
+"""Checks of the code that both share, which are made for the classifier too; the others once, for the regressor."""
+
+
+def _name(check):
+    return getattr(check, "func", check).__name__
+
+
+SHARED = {_name(check) for _, check in estimator_checks_generator(REGRESSOR)} - OWN
+CONTRACT = [
+    *estimator_checks_generator(REGRESSOR),
+    *((e, check) for e, check in estimator_checks_generator(CLASSIFIER) if _name(check) not in SHARED),
+]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning", "ignore::UserWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks([MAPRegressor(), MAPClassifier(prior=dist.Normal(0.0, 1.0))])
+@pytest.mark.parametrize(
+    "estimator, check", CONTRACT, ids=lambda value: "" if callable(value) else type(value).__name__
+)
 def test_the_contract_of_scikit_learn(estimator, check):
-    # The classifier has a prior, because several checks draw labels that a flat one separates: there is no maximum.
-    check(estimator)
+    check(clone(estimator))
 
 
 def test_the_default_regressor_is_least_squares_and_knows_its_errors():
@@ -93,7 +113,7 @@ def test_two_classes_are_logistic_regression():
         found.log_likelihood(X, np.where(LABELS == "yes", "maybe", LABELS))
 
 
-@pytest.mark.parametrize("strength", [0.5, np.inf])
+@pytest.mark.parametrize("strength", [pytest.param(0.5, marks=pytest.mark.slow), np.inf])
 def test_more_classes_are_softmax_regression_identified_under_either_prior(strength):
     reference = LogisticRegression(C=strength, tol=1e-10, max_iter=1000, solver="newton-cholesky").fit(X, KINDS)
     prior = None if strength == np.inf else {"coef": dist.Normal(0.0, np.sqrt(strength)), "intercept": dist.Flat()}
@@ -138,6 +158,7 @@ def _score(params, x):
     return x @ params["coef"] + params["intercept"]
 
 
+@pytest.mark.slow
 def test_margin_losses_have_probabilities_where_they_remember_them():
     init, prior = {"coef": np.zeros(D), "intercept": 0.0}, {"coef": dist.Normal(0.0, 1.0), "intercept": dist.Flat()}
     loss = lg.pseudo_likelihood(losses.squared_hinge, _score)
@@ -170,10 +191,14 @@ def test_bad_input_is_named():
         models.softmax_regression(3, full_coef=True)
     with pytest.raises(ValueError, match="least value is -1"):
         MAPRegressor().fit(X, Y, sample_weight=-np.ones(N))
-    with pytest.raises(ValueError, match=rf"of {N} values do not"):  # and not of the rows that were added
-        MAPRegressor(models.poisson_regression()).fit(X, Y)
     with pytest.raises(ValueError, match="no entry for parameter 'scale'"):
         MAPRegressor(prior={"coef": dist.Normal(0.0, 1.0), "intercept": dist.Flat()}).fit(X, Y)
+
+
+@pytest.mark.slow
+def test_faults_are_counted_in_the_rows_that_came():
+    with pytest.raises(ValueError, match=rf"of {N} values do not"):
+        MAPRegressor(models.poisson_regression()).fit(X, Y)
 
 
 def test_sizes_are_few_and_waste_little():

@@ -164,6 +164,7 @@ def test_kinked_losses_are_fitted_to_their_solution(estimator, y):
     assert -1e-9 < float(fit.objective(theirs, X, y, weights=WEIGHTS) - fit.value) < 1e-5
 
 
+@pytest.mark.slow
 def test_hubers_regressor_estimates_its_scale_jointly_and_is_no_density():
     estimator = HuberRegressor(alpha=0.5, epsilon=1.5, tol=1e-8, max_iter=10_000).fit(X, Y, sample_weight=WEIGHTS)
     objective = lg.from_sklearn(estimator, X, Y, weights=WEIGHTS)
