@@ -201,7 +201,7 @@ def _penalties(posed: Posed, reading: Reading, reasons: list[str]) -> Any:
             priors[prior.name] = "Flat"
             continue
         moving = f", with {', '.join(prior.moving)} estimated" if prior.moving else ""
-        arguments = ", ".join(f"{k}={number(v)}" for k, v in now.items())
+        arguments = ", ".join(f"{k}={number(v) if v.ndim < 2 else 'matrix'}" for k, v in now.items())
         priors[prior.name] = f"{prior.kind.__name__}({arguments}){moving}"
         text, kind, found = penalty_text(prior, now)
         regularizer[prior.name] = "none: not estimated" if held else text + moving
@@ -239,6 +239,8 @@ def penalty_text(prior: Prior, now: dict[str, np.ndarray]) -> tuple[str, str, di
     if kind == "GroupLaplace":
         text = f"|w|_2/b, b = {number(now['scale'])}, group Laplace prior{toward}: whole groups are exactly 0"
         return text, "group" if not toward else "other", one("b", now["scale"])
+    if kind == "MultivariateNormal":
+        return f"(w - m)' C^-1 (w - m)/2, MultivariateNormal prior{toward}", "other" if toward else "tikhonov", {}
     arguments = ", ".join(f"{k} = {number(v)}" for k, v in now.items())
     return f"-log {kind} density, {arguments}", "other", {}
 

@@ -193,6 +193,19 @@ def _group_laplace(h: Parts, y: Array) -> Array:
     return np.linalg.norm(y - h["loc"], axis=-1) / b + surface + d * np.log(b)
 
 
+def _multivariate_normal(h: Parts, y: Array) -> Array:
+    d, r = y.shape[-1], (y - h["loc"])[..., None]
+    if h.get("precision") is not None:
+        precision = np.asarray(h["precision"])
+        quadratic, log_det = np.swapaxes(r, -1, -2) @ precision @ r, -np.linalg.slogdet(precision)[1]
+    else:
+        root = h.get("cholesky")
+        covariance = np.asarray(h["covariance"]) if root is None else root @ np.swapaxes(root, -1, -2)
+        quadratic = np.swapaxes(r, -1, -2) @ np.linalg.solve(covariance, r)
+        log_det = np.linalg.slogdet(covariance)[1]
+    return 0.5 * (quadratic[..., 0, 0] + log_det + d * _LOG_2PI)
+
+
 NEGATIVE_LOG_DENSITIES: dict[type, Callable[[Parts, Array], Array]] = {
     dist.Normal: _normal,
     dist.Laplace: _location_scale(lambda z, h: np.abs(z) + math.log(2)),
@@ -227,6 +240,7 @@ NEGATIVE_LOG_DENSITIES: dict[type, Callable[[Parts, Array], Array]] = {
     dist.HalfCauchy: _on_positive(_cauchy),
     dist.ElasticNet: _elastic_net,
     dist.GroupLaplace: _group_laplace,
+    dist.MultivariateNormal: _multivariate_normal,
 }
 """Minus the log-density of each family, ``(hyper-parameters, y) -> nats``, broadcasting."""
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from lossgeo._pytree import path_name
-from lossgeo.dictionary.probing import SIZES
+from lossgeo.dictionary.probing import SIZES, unit_of
 
 __all__ = ["Layout", "layout_of"]
 
@@ -55,7 +55,7 @@ class Layout(NamedTuple):
     def probes(self, centers: Sequence[Array], count: int, spread: float) -> tuple[list[Array], Array]:
         """Probes around the centers and around 0, of all sizes and both signs; and the size of each."""
         generator = np.random.default_rng(0)
-        unit = 1 / np.maximum(np.sqrt(np.mean(np.square(self.x), axis=0)), 1e-300)
+        unit = unit_of(self.x)
         units = iter(np.split(unit, np.cumsum([self.shapes[k][0] for k in self.slopes])[:-1]))
         scales = []
         for k, shape in enumerate(self.shapes):

@@ -99,6 +99,7 @@ NAMED = {
     ("least squares", "l1"): "lasso",
     ("least squares", "elastic net"): "elastic net",
     ("least squares", "group"): "group lasso",
+    ("least squares", "tikhonov"): "generalized ridge (Tikhonov) regression",
     ("least squares", ""): "ordinary least squares",
     ("support vector machine", "l2"): "support vector machine (hinge loss with an L2 penalty)",
     ("support vector machine", "l1"): "L1-norm support vector machine",
@@ -106,7 +107,7 @@ NAMED = {
 }
 PREFIX = {
     "": "", "l2": "ridge-penalized ", "l1": "lasso-penalized ", "elastic net": "elastic-net ",
-    "group": "group-lasso-penalized ",
+    "group": "group-lasso-penalized ", "tikhonov": "Tikhonov-penalized ",
 }  # fmt: skip
 
 

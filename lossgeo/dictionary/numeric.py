@@ -134,9 +134,10 @@ def _choose(
             best = min(best, found)
             continue
         if found.condition > 1e7:
-            culprits = (
-                culprits or f"{' and '.join(found.culprits)} are collinear (condition number {found.condition:.0e})"
-            )
+            best = min(best, found.residual)
+            if found.residual <= bound and not culprits:
+                names = " and ".join(found.culprits)
+                culprits = f"{names} are collinear (condition number {found.condition:.0e})"
             continue
         if not found.residual <= bound:
             best = min(best, found.residual)
@@ -165,6 +166,9 @@ def _choose(
                 ask,
             )  # fmt: skip
         )
+    if len(accepted) > 1 and sum(not f.atom.margin for f in accepted) == 1:
+        # Of a density and a margin loss that are the same function on these labels, the density is the reading.
+        accepted = [f for f in accepted if not f.atom.margin]
     if len(accepted) > 1:
         names = " and ".join(f.atom.label for f in accepted)
         return NotFound(f"{names} reproduce the values equally well: the data do not tell them apart", 0.0)
@@ -176,7 +180,10 @@ def _choose(
     elif culprits:
         reason = f"the probes cannot tell parts of the dictionary apart on these data: {culprits}"
     if bound < best < 1e-5:
-        reason += "; they nearly do, as far as values in single precision can: evaluate in float64 (jax_enable_x64)"
+        reason += (
+            "; nearly: a small part is missing, or the values are rounded to single precision (then evaluate in "
+            "float64, jax_enable_x64)"
+        )
     return NotFound(reason, best)
 
 
@@ -228,7 +235,18 @@ def sums(atom: Atom, eta: Any, y: Any, shape: float, rows: np.ndarray) -> np.nda
 
 
 def _columns(hypothesis: _Hypothesis) -> Callable[[float, np.ndarray], np.ndarray]:
-    return lambda shape, rows: sums(hypothesis.atom, hypothesis.eta, hypothesis.y, shape, rows)
+    """Columns of an atom; predictors of one set of probes are kept while its shape is looked for."""
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def columns(shape: float, rows: np.ndarray) -> np.ndarray:
+        atom, y = hypothesis.atom, hypothesis.y
+        if atom.shape is None or np.size(y) * len(rows) > 4 * CELLS:
+            return sums(atom, hypothesis.eta, y, shape, rows)
+        if not kept or kept[0][0] is not rows:
+            kept[:] = [(rows, hypothesis.eta(rows))]
+        return sums(atom, lambda part: kept[0][1][part], y, shape, np.arange(len(rows)))
+
+    return columns
 
 
 def _grid(hypothesis: _Hypothesis) -> np.ndarray | None:

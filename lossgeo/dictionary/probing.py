@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["CELLS", "SIZES", "Values", "certificate_bound", "evaluate", "row_scale", "rows_at_once"]
+__all__ = ["CELLS", "SIZES", "Values", "certificate_bound", "evaluate", "row_scale", "rows_at_once", "unit_of"]
 
 SIZES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Sizes of probes in units of the linear predictor: the center, the shoulders, and the tails of a loss."""
@@ -64,6 +64,12 @@ def evaluate(objective: Callable[..., Any], tree: Any, probes: Sequence[np.ndarr
         return Values(np.array(found), None, float(np.finfo(float).eps))
     eps = float(jnp.finfo(values.dtype).eps)
     return Values(np.asarray(values, float), [np.asarray(s, float) for s in slopes], eps)
+
+
+def unit_of(x: np.ndarray) -> np.ndarray:
+    """Coefficients that move the linear predictor by about 1, one for each column; 1 for a column of zeros."""
+    size = np.sqrt(np.mean(np.square(np.asarray(x, float)), axis=0))
+    return 1 / np.where(size > 0, size, 1.0)
 
 
 def row_scale(values: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ import numpy as np
 from lossgeo._compilation import quick_jit
 from lossgeo.dictionary import densities
 from lossgeo.dictionary.predictors import Predictor, leaf_names, read_predictor
-from lossgeo.dictionary.probing import rows_at_once
-from lossgeo.distributions import Fixed, Flat
+from lossgeo.dictionary.probing import rows_at_once, unit_of
+from lossgeo.distributions import Fixed, Flat, GroupLaplace, MultivariateNormal
 from lossgeo.likelihoods import ConditionalLogit, CoxPartial, FunctionLikelihood, ModelLikelihood
 from lossgeo.likelihoods.declared import LossOfModel
 from lossgeo.losses import MarginLoss
@@ -136,6 +136,7 @@ def _entangled(posed: Posed, kind: type, moving: tuple[str, ...], predictor: Pre
 
         def parts_of(value: Any, k: int = k) -> list[Any]:
             whole = jax.tree.unflatten(tree, [value if j == k else other for j, other in enumerate(leaves)])
+            whole = posed.objective.prior.complete(whole)  # a tied parameter follows its source
             parts = fields(posed.objective.likelihood.distribution(whole, *posed.data[:-1]))
             return [jnp.asarray(parts[name]) for name in ((mean,) if mean else ()) + others]
 
@@ -153,7 +154,8 @@ def _kind(likelihood: Any, params: Any, inputs: list[Any]) -> type | None:
             found = type(jax.eval_shape(likelihood.distribution, params, *inputs))
         except Exception:  # a foreign distribution that is no pytree, whatever it raises
             return None
-        return found if found in densities.NEGATIVE_LOG_DENSITIES or found is BinomialCounts else None
+        known = found in densities.NEGATIVE_LOG_DENSITIES and not issubclass(found, MultivariateNormal | GroupLaplace)
+        return found if known or found is BinomialCounts else None
     if isinstance(likelihood, CoxPartial):
         return CoxPartial if likelihood.ties != "exact" else None
     if isinstance(likelihood, ConditionalLogit):
@@ -175,7 +177,7 @@ def _probes(posed: Posed, spread: float) -> list[np.ndarray]:
     generator = np.random.default_rng(0)
     center = [np.asarray(u, float) for u in posed.to_unconstrained(posed.template)]
     x = posed.data[0] if np.ndim(posed.data[0]) == 2 else None
-    unit = None if x is None else 1 / np.maximum(np.sqrt(np.mean(np.square(np.asarray(x, float)), axis=0)), 1e-300)
+    unit = None if x is None else unit_of(x)
     points: list[list[np.ndarray]] = [[] for _ in center]
     dtype = jnp.result_type(float, *jax.tree.leaves(posed.template))
     short = float(jnp.finfo(dtype).eps) ** (1 / 3)
@@ -280,7 +282,7 @@ def _prior(entry: Any, parts: dict[str, Any], leaf: np.ndarray) -> tuple[np.ndar
     record = Prior(entry.name, shape, kind, parts, moving)
     if kind in (Flat, Fixed, Tied):
         return np.zeros(len(leaf)), record
-    group = kind.__name__ == "GroupLaplace"
+    group = kind in (GroupLaplace, MultivariateNormal)  # their last axis is an event
     rank = len(shape)
     expanded = {name: _expand(part, rank - 1 if group and name == "scale" else rank) for name, part in parts.items()}
     with np.errstate(all="ignore"):

@@ -9,7 +9,7 @@ import pytest
 
 import lossgeo as lg
 from lossgeo import distributions as dist
-from lossgeo import likelihoods, links, losses, models, supports
+from lossgeo import likelihoods, links, losses, models, priors, supports
 from lossgeo.dictionary import densities
 from lossgeo.dictionary.declared_card import card_of_reading
 from lossgeo.dictionary.structural import read
@@ -92,6 +92,9 @@ CASES = {
         lambda: (posed(lambda e: dist.Normal(e, 0.8), dist.ElasticNet(0.0, 0.5, 0.7)), INIT, (X, Y)), "identity"),
     "group lasso": (
         lambda: (posed(lambda e: dist.Normal(e, 0.8), dist.GroupLaplace(jnp.zeros(D), 0.5)), INIT, (X, Y)), "identity"),
+    "generalized ridge (Tikhonov) regression": (
+        lambda: (posed(lambda e: dist.Normal(e, 0.8), dist.MultivariateNormal(
+            jnp.zeros(D), covariance=0.5 + jnp.eye(D))), INIT, (X, Y)), "identity"),
     "support vector machine (hinge loss with an L2 penalty)": (
         lambda: (margin(losses.hinge), INIT, (X, LABELS)), "score"),
     "lasso-penalized support vector machine with squared hinge loss": (
@@ -233,3 +236,12 @@ def test_a_noise_scale_of_each_row_gives_no_package_call_where_it_happens_to_be_
     assert card.recognized and "heteroscedastic" in card.name and card.conventions == {}
     with pytest.raises(ValueError, match="differs between rows"):
         lg.to_sklearn(objective, X, Y, params=start)
+
+
+def test_a_mean_that_is_tied_to_the_noise_scale_is_not_plain_least_squares():
+    def model(p, x):
+        return dist.Normal(x @ p["coef"] + p["intercept"], p["scale"])
+
+    prior = {"coef": dist.Flat(), "intercept": priors.Tied("scale"), "scale": dist.HalfNormal(1.0)}
+    card = lg.explain(lg.map_objective(lg.likelihood(model), prior), {**INIT, "scale": jnp.ones(())}, X, Y)
+    assert card.recognized and "heteroscedastic" in card.name and card.conventions == {}

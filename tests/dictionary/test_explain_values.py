@@ -230,6 +230,16 @@ def test_what_the_data_cannot_tell_apart_is_refused_by_name():
     assert "condition number" in card.reasons[0]
 
 
+def test_degenerate_data_are_named_where_values_suffice():
+    def ridge(p, x, y):
+        return 0.5 * jnp.sum((y - x @ p) ** 2) + 0.5 * jnp.sum(p**2)
+
+    twice = np.column_stack([X, X[:, 0], np.zeros(N)])
+    for x, y in ((twice, Y), (X[:2], Y[:2]), (X, np.ones(N))):
+        card = lg.explain(ridge, jnp.zeros(x.shape[1]), x, y)
+        assert card.name == "ridge regression" and card.scales == pytest.approx({"s2": 1.0, "t2 of params": 1.0})
+
+
 def test_an_objective_of_penalties_only_is_refused():
     assert not lg.explain(lambda p, x, y: jnp.sum(p["coef"] ** 2), INIT, X, Y).recognized
 
