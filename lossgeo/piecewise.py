@@ -125,6 +125,8 @@ def piecewise(problem: Problem) -> Piecewise | None:
         return None
     scale, words = found
     u = problem.init
+    if not any(v.size for i, v in enumerate(u) if i != scale):  # all is held: nothing is left for a linear program
+        return None
     for index, (entry, support, v) in enumerate(zip(entries, posed.supports, u, strict=True)):
         kind = type(entry.distribution)
         if v.size == 0 and kind in (Fixed, Tied):

@@ -155,6 +155,9 @@ REFUSED = {
     "a hierarchy": lambda: problem(
         lg.likelihood(laplace), lambda p: {"coef": dist.Normal(p["intercept"], 1.0), "intercept": dist.Flat()}
     ),
+    "a line that is held": lambda: problem(
+        lg.likelihood(laplace), {"coef": dist.Fixed(jnp.ones(2)), "intercept": dist.Fixed(0.1)}
+    ),
     "a bare function": lambda: problem(lambda p, x, y: -jnp.abs(y - line(p, x))),
     "a loss without kinks": lambda: problem(loss_of(losses.squared_hinge), target=LABELS),
     "a loss that is not convex": lambda: problem(loss_of(losses.ramp), target=LABELS),
@@ -270,6 +273,21 @@ def test_solve_maps_over_levels():
     for k, level in enumerate(levels):
         one = lg.fit(objective, START, X, np.full(N, level), Y).params
         np.testing.assert_allclose(together.params["coef"][k], one["coef"], rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_support_vectors_move_with_the_constant():
+    def coef(spread):
+        objective = lg.map_objective(
+            loss_of(losses.hinge), {"coef": dist.Normal(0.0, spread), "intercept": dist.Flat()}
+        )
+        solution = lg.solve(objective, START, jnp.asarray(X), jnp.asarray(LABELS))
+        return jnp.append(solution.params["coef"], solution.params["intercept"])
+
+    step = 1e-5
+    differences = (coef(0.7 + step) - coef(0.7 - step)) / (2 * step)
+    np.testing.assert_allclose(jax.jacfwd(coef)(0.7), differences, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(jax.jacrev(coef)(0.7), differences, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.slow

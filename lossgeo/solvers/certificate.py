@@ -39,7 +39,8 @@ class Certificate:
     Args:
         edm: expected decrease :math:`\tfrac12 g^\top H^{-1} g` in nats, so that :math:`\sqrt{2\,\mathrm{edm}}` is the
             distance from the optimum in standard errors; with kinks, on the free coordinates and with the
-            subgradient of least norm. Directions without curvature count with the square of their slope.
+            subgradient of least norm. Directions without curvature count with the square of their slope. Of losses with
+            kinks in the data it is the duality gap, and the Hessian is NaN.
         kkt_residual: largest absolute component of the (sub)gradient.
         curvature_change: relative change of the curvature along the remaining Newton step. Far below 1 at an optimum;
             of order 1 when the optimum lies at infinity and the expected decrease cannot be trusted.

@@ -17,7 +17,7 @@ class Status(enum.IntEnum):
     NOT_POSITIVE_DEFINITE = 4
     """Stationary, but the curvature has a negative direction: a saddle, not a minimum."""
     UNIDENTIFIED = 5
-    """The curvature is singular: the data and the prior do not determine some direction."""
+    """The curvature is singular, or a loss with kinks has many optima: data and prior leave some direction open."""
     AT_BOUNDARY = 6
     """A constrained parameter runs to the edge of its support."""
     SEPARATED = 7
