@@ -14,6 +14,7 @@ from lossgeo.dictionary.correspondence import penalty_of as penalty_of
 from lossgeo.dictionary.correspondence import prior_of as prior_of
 from lossgeo.dictionary.explaining import explain as explain
 from lossgeo.dictionary.glmnet_writer import to_glmnet as to_glmnet
+from lossgeo.dictionary.optax_writer import to_optax as to_optax
 from lossgeo.dictionary.package_call import PackageCall as PackageCall
 from lossgeo.dictionary.readings import LikelihoodReading as LikelihoodReading
 from lossgeo.dictionary.readings import LossReading as LossReading

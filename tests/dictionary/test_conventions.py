@@ -295,15 +295,14 @@ def test_the_ridge_of_statsmodels_glm_is_no_posterior_mode():
 
 
 @pytest.mark.slow
-def test_optax_decay_is_the_prior_for_sgd_and_not_for_adamw():
+def test_optax_decay_is_the_prior_before_any_optimiser_and_not_within_adamw():
     import optax
 
     objective = lg.map_objective(
         lg.likelihood(MODELS["bernoulli"][0]), {"coef": PRIORS["l2"], "intercept": dist.Flat()}
     )
     decay = table("bernoulli", "l2")["optax.add_decayed_weights, SGD on the mean NLL"]
-    start = {"coef": jnp.zeros(D), "intercept": jnp.zeros(())}
-    mask = {"coef": True, "intercept": False}
+    start, mask = {"coef": jnp.zeros(D), "intercept": jnp.zeros(())}, {"coef": True, "intercept": False}
 
     def run(tx):
         def step(carry, _):
@@ -314,10 +313,31 @@ def test_optax_decay_is_the_prior_for_sgd_and_not_for_adamw():
 
         return jax.jit(lambda c: jax.lax.scan(step, c, length=4000)[0][0])((start, tx.init(start)))
 
-    sgd = run(optax.chain(optax.add_decayed_weights(decay, mask), optax.sgd(0.3)))
-    adamw = run(optax.adamw(optax.schedules.cosine_decay_schedule(0.03, 4000), weight_decay=decay, mask=mask))
+    rate = optax.schedules.cosine_decay_schedule(0.03, 4000)
+    before = optax.add_decayed_weights(decay, mask)
+    sgd, adam = run(optax.chain(before, optax.sgd(0.3))), run(optax.chain(before, optax.adam(rate)))
+    adamw = run(optax.adamw(rate, weight_decay=decay, mask=mask))
     assert error("bernoulli", "l2", sgd["coef"], sgd["intercept"]) < 1e-10
+    assert error("bernoulli", "l2", adam["coef"], adam["intercept"]) < 1e-6
     assert error("bernoulli", "l2", adamw["coef"], adamw["intercept"]) > 1e-2
+
+
+def test_to_optax_says_what_the_decay_is():
+    def objective(coef):
+        return lg.map_objective(lg.likelihood(MODELS["bernoulli"][0]), {"coef": coef, "intercept": dist.Flat()})
+
+    call = lg.dictionary.to_optax(objective(PRIORS["l2"]), X, LABELS)
+    decay = table("bernoulli", "l2")["optax.add_decayed_weights, SGD on the mean NLL"]
+    assert call.arguments["weight_decay"] == {"coef": pytest.approx(decay, rel=1e-12), "intercept": 0.0}
+    assert "mask={'coef': True, 'intercept': False}" in call.call and any("adamw" in note for note in call.notes)
+    weighted = lg.dictionary.to_optax(objective(PRIORS["l2"]), X, LABELS, weights=np.full(N, 2.0))
+    assert weighted.arguments["weight_decay"]["coef"] == pytest.approx(decay / 2, rel=1e-12)
+    for coef, words in [
+        (PRIORS["l1"], "exact"), (dist.Fixed(0.0), "is held"), (dist.Normal(1.0, 1.0), "not the gradient"),
+        (dist.Normal(0.0, np.arange(1.0, 5.0)), "differs between"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            lg.dictionary.to_optax(objective(coef), X, LABELS)
 
 
 @pytest.mark.slow
