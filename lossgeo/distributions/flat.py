@@ -25,6 +25,11 @@ class Flat(Distribution):
     support: supports.Support = supports.real
 
     @property
+    def event_ndim(self) -> int:  # type: ignore[override]
+        """That of the support: 1 for a vector whose entries constrain each other, 2 for such a matrix."""
+        return self.support.event_ndim
+
+    @property
     def batch_shape(self) -> tuple[int, ...]:
         """``()``: one flat prior serves a parameter of any shape."""
         return ()

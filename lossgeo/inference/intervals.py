@@ -5,8 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from lossgeo.inference.covariance import CovarianceKind, Fitted, unconstrained_standard_errors
+from lossgeo import numerics
+from lossgeo.inference.covariance import CovarianceKind, Fitted, standard_errors, unconstrained_standard_errors
+from lossgeo.priors import Tied
 
 __all__ = ["wald_interval"]
 
@@ -15,11 +18,15 @@ def wald_interval(fit: Fitted, level: float = 0.95, cov: CovarianceKind = "obser
     r"""Wald intervals :math:`\hat u \pm z\,\mathrm{se}(\hat u)`, built in unconstrained coordinates and mapped back.
 
     On the real line this is the textbook interval; for a positive parameter it is symmetric in the logarithm, so that
-    it stays inside the support.
+    it stays inside the support. An entry of a vector or matrix whose entries constrain each other (a simplex, ordered
+    cut-points, a Cholesky factor of correlations, a covariance) has an interval of its own: by the delta method, on the
+    coordinate of the range that this entry alone has, so on the log-odds of a probability and on the logarithm of a
+    variance. A tied parameter has the image of the interval of its source, if each of its entries depends on one of
+    those.
 
     Args:
         fit: a fit.
-        level: coverage, in (0, 1).
+        level: coverage, in (0, 1); of each interval, not of all together.
         cov: kind of covariance, see :func:`lossgeo.inference.covariance`.
 
     Returns:
@@ -33,16 +40,59 @@ def wald_interval(fit: Fitted, level: float = 0.95, cov: CovarianceKind = "obser
     z = NormalDist().inv_cdf(0.5 + level / 2)
     posed, params = fit.posed, fit.solution.params
     errors = unconstrained_standard_errors(fit, cov)
+    leaves, tree = jax.tree.flatten(params)
+    u = posed.to_unconstrained(params)
+    entries = posed.objective.prior.entries(posed.template)
+    tied = [entries is not None and isinstance(entries[k].distribution, Tied) for k in range(len(leaves))]
+    shaped = any(tied) or any(s.event_ndim for s in posed.supports)
+    spreads = jax.tree.leaves(standard_errors(fit, cov)) if shaped else leaves
+    ends = []
+    for leaf, v, error, spread, support, follows in zip(leaves, u, errors, spreads, posed.supports, tied, strict=True):
+        if support.event_ndim:
+            pair = _between(leaf, z * spread, *support.entry_bounds(leaf.shape))
+        elif follows:
+            pair = leaf - z * spread, leaf + z * spread
+        elif v.size != leaf.size:
+            pair = jnp.full_like(leaf, jnp.nan), jnp.full_like(leaf, jnp.nan)
+        else:
+            pair = support.forward(v - z * error), support.forward(v + z * error)
+        ends.append([end.astype(leaf.dtype) for end in pair])
+    low, high = (jax.tree.unflatten(tree, side) for side in zip(*ends, strict=True))
+    return _follow(posed, params, low, high, tied) if any(tied) else (low, high)
 
-    def end(sign: float) -> Any:
-        u = posed.to_unconstrained(params)
-        leaves, tree = jax.tree.flatten(params)
-        ends = [
-            jnp.full_like(leaf, jnp.nan)
-            if v.size != leaf.size
-            else support.forward(v + sign * z * error).astype(leaf.dtype)
-            for leaf, v, error, support in zip(leaves, u, errors, posed.supports, strict=True)
-        ]
-        return jax.tree.unflatten(tree, ends)
+
+def _between(x: jax.Array, reach: jax.Array, low: np.ndarray, high: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """``x`` less and plus ``reach`` to first order, inside ends of which both, the lower one or none are finite."""
+    both, half = np.isfinite(high), np.isfinite(low)
+    least, most = jnp.asarray(np.where(half, low, 0), x.dtype), jnp.asarray(np.where(both, high, 1), x.dtype)
+    below, above = jnp.where(half, x - least, 1), jnp.where(both, most - x, 1)
+
+    def end(sign: float) -> jax.Array:
+        odds = jnp.log(below) - jnp.log(above) + sign * reach * (1 / below + 1 / above)
+        within = least + (most - least) * numerics.sigmoid(odds)
+        beyond = least + below * jnp.exp(sign * reach / below)
+        return jnp.where(both & half, within, jnp.where(half, beyond, x + sign * reach))
 
     return end(-1.0), end(1.0)
+
+
+def _follow(posed: Any, params: Any, low: Any, high: Any, tied: list[bool]) -> tuple[Any, Any]:
+    """Intervals of tied parameters as images of those of their sources where that is possible."""
+    images = [jax.tree.leaves(posed.objective.prior.complete(end)) for end in (low, high)]
+    given = jax.tree.leaves(posed.objective.prior.complete(params))
+    ends = [jax.tree.leaves(low), jax.tree.leaves(high)]
+    for k, follows in enumerate(tied):
+        if follows and _is_elementwise(posed, params, k):
+            stacked = jnp.stack([images[0][k], given[k], images[1][k]])
+            ends[0][k], ends[1][k] = jnp.min(stacked, axis=0), jnp.max(stacked, axis=0)
+    tree = jax.tree.structure(params)
+    return jax.tree.unflatten(tree, ends[0]), jax.tree.unflatten(tree, ends[1])
+
+
+def _is_elementwise(posed: Any, params: Any, index: int) -> bool:
+    """Whether each entry of a tied parameter depends on at most one number."""
+    leaves, tree = jax.tree.flatten(params)
+    rows = jax.jacfwd(lambda p: jax.tree.leaves(posed.objective.prior.complete(p))[index])(params)
+    size = leaves[index].size
+    moves = sum(np.sum(np.asarray(row).reshape(size, -1) != 0, axis=1) for row in jax.tree.leaves(rows))
+    return bool(np.all(moves <= 1))

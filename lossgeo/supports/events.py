@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from lossgeo import numerics
@@ -47,6 +48,10 @@ class Simplex(Support):
         r"""The value and :math:`\sum_k \log x_k`."""
         z = _with_zero(_vectors(u))
         return numerics.softmax(z), jnp.sum(jax.nn.log_softmax(z, axis=-1), axis=-1)
+
+    def entry_bounds(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """0 and 1."""
+        return np.zeros(shape), np.ones(shape)
 
 
 @pytree
@@ -116,6 +121,10 @@ class PositiveOrdered(Support):
         r"""The value and :math:`\sum_k u_k`."""
         u = _vectors(u)
         return self.forward(u), jnp.sum(u, axis=-1)
+
+    def entry_bounds(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """0 and infinity."""
+        return np.zeros(shape), np.full(shape, np.inf)
 
 
 def _vectors(x: ArrayLike) -> jax.Array:

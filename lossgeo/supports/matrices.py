@@ -74,6 +74,10 @@ class CorrelationCholesky(Support):
         order = (rows - columns + 1).reshape((1,) * (u.ndim - 1) + (-1,))
         return ratio * jnp.exp(before), jnp.sum(order * log_sech, axis=-1)
 
+    def entry_bounds(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """-1 and 1; 0 and 1 on the diagonal."""
+        return np.broadcast_to(np.eye(shape[-1]) - 1, shape), np.ones(shape)
+
 
 @pytree
 class PositiveDefinite(Support):
@@ -128,6 +132,11 @@ class PositiveDefinite(Support):
         factor = jnp.zeros((*u.shape[:-1], size, size), u.dtype).at[..., rows, columns].set(entries)
         order = np.where(rows == columns, size - rows + 1, 0).reshape((1,) * (u.ndim - 1) + (-1,))
         return factor @ jnp.swapaxes(factor, -1, -2), size * float(np.log(2)) + jnp.sum(order * u, axis=-1)
+
+    def entry_bounds(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """0 and infinity on the diagonal."""
+        low = np.where(np.eye(shape[-1]) == 1, 0.0, -np.inf)
+        return np.broadcast_to(low, shape), np.full(shape, np.inf)
 
 
 def _log_cosh(u: jax.Array) -> jax.Array:

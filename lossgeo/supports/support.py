@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import jax
+import numpy as np
 from jax.typing import ArrayLike
 
 
@@ -33,3 +34,10 @@ class Support:
     def forward_and_log_det(self, u: ArrayLike) -> tuple[jax.Array, jax.Array]:
         r""":math:`x = f(u)` and :math:`\log|\det \partial f/\partial u|` per event."""
         raise NotImplementedError(f"{self!r} has no unconstrained coordinates")
+
+    def entry_bounds(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Ends between which each entry of a value of this shape may lie, whatever the others: infinite for none.
+
+        Of supports with event axes; that of single numbers is the support itself.
+        """
+        return np.full(shape, -np.inf), np.full(shape, np.inf)

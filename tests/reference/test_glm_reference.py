@@ -199,6 +199,9 @@ def test_proportional_odds():
     assert digits(-float(fit.value), [case["loglik"]]) >= 10
     errors = fit.standard_errors()
     assert digits(np.r_[errors["cutpoints"], errors["coef"]], case["se"]) >= 6
+    reach = 1.959963984540054 * np.array(list(case["se"].values()))[:4]  # each cut-point has its own interval
+    for end, wanted in zip(fit.interval(), (-reach, reach), strict=True):
+        assert digits(end["cutpoints"], np.array(list(case["zeta"].values())) + wanted) >= 6
     # The classes are finitely many: their expected information is a sum over them, near the observed one.
     np.testing.assert_allclose(fit.standard_errors("expected")["coef"], errors["coef"], rtol=0.02)
 
