@@ -98,6 +98,11 @@ def _residual(loss: losses.RegressionLoss, temperature: float) -> LikelihoodRead
         log_normalizer = float(loss.log_normalizer(temperature))
     except ValueError:
         return _of_function(name, loss.value, temperature)
+    # A parameter outside of its domain leaves a formula that is not the integral.
+    numeric = integrate_exp(lambda r: loss.value(r) / temperature)
+    slack = 1e3 * float(jnp.finfo(jnp.zeros(()).dtype).eps) ** 0.75
+    if numeric.finite is False or (numeric.finite and not abs(numeric.log_value - log_normalizer) <= slack):
+        return _of_function(name, loss.value, temperature)
     text = "exp(-rho) has a finite integral, in closed form"
     return LikelihoodReading(
         name, "likelihood", abs(log_normalizer) < 1e-12, 1 / temperature, log_normalizer, (), noise, 0.0,
@@ -300,6 +305,9 @@ def prior_of(penalty: Any, *, dimension: int = 1) -> PriorReading:
         log_normalizer = 0.0
         if not isinstance(penalty, NegativeLogDensity):
             log_normalizer = float(-jnp.sum(prior.log_prob(prior.loc)))  # type: ignore[union-attr]
+            if not math.isfinite(log_normalizer):
+                text = "exp(-R) has an infinite integral: the strength of a penalty must be positive and finite"
+                return PriorReading(name, False, math.inf, None, math.nan, text)
         return PriorReading(name, True, log_normalizer, prior, 0.0, "exp(-R) has a finite integral")
     if dist.is_distribution(penalty) or not callable(penalty):
         hint = " penalty_of gives the penalty of a prior." if dist.is_distribution(penalty) else ""

@@ -38,7 +38,7 @@ def crps(forecast: dist.Distribution, y: ArrayLike) -> jax.Array:
 
     Returns:
         Scores in the units of ``y``, non-negative, of the broadcast shape; differentiable in ``y`` and in the
-        hyper-parameters.
+        hyper-parameters. NaN where these are outside of their domain.
 
     Raises:
         NotImplementedError: another family; take draws and :func:`crps_of_draws`.
@@ -63,7 +63,7 @@ def _located(standard: Callable[..., jax.Array]) -> Callable[[Any, ArrayLike], j
 
     def score(forecast: Any, y: ArrayLike) -> jax.Array:
         y, loc, scale, *shape = promote(y, forecast.loc, forecast.scale, *forecast._shape())
-        return scale * standard((y - loc) / scale, *shape)
+        return jnp.where(scale > 0, scale, jnp.nan) * standard((y - loc) / scale, *shape)
 
     return score
 
@@ -104,19 +104,22 @@ def _student_checked(forecast: Any, y: ArrayLike) -> jax.Array:
 
 def _uniform(forecast: Any, y: ArrayLike) -> jax.Array:
     y, low, high = promote(y, forecast.low, forecast.high)
-    z = (y - low) / (high - low)
+    width = jnp.where(high > low, high - low, jnp.nan)
+    z = (y - low) / width
     inside = jnp.clip(z, 0, 1)
-    return (high - low) * (_absolute(z - inside) + inside * inside - inside + 1 / 3)
+    return width * (_absolute(z - inside) + inside * inside - inside + 1 / 3)
 
 
 def _exponential(forecast: Any, y: ArrayLike) -> jax.Array:
     y, rate = promote(y, forecast.rate)
+    rate = jnp.where(rate > 0, rate, jnp.nan)
     z = rate * y
     return (_absolute(z) + 2 * jnp.expm1(-jnp.maximum(z, 0)) + 0.5) / rate
 
 
 def _gamma(forecast: Any, y: ArrayLike) -> jax.Array:
     y, shape, rate = promote(y, forecast.concentration, forecast.rate)
+    shape, rate = jnp.where(shape > 0, shape, jnp.nan), jnp.where(rate > 0, rate, jnp.nan)
     z, positive = rate * y, y > 0
     # F at shape + 1 is F less the mass z^a e^-z / Gamma(a + 1), so that one tail is enough.
     safe = jnp.where(positive, z, 1)
@@ -129,7 +132,7 @@ def _gamma(forecast: Any, y: ArrayLike) -> jax.Array:
 
 def _log_normal(forecast: Any, y: ArrayLike) -> jax.Array:
     y, loc, scale = promote(y, forecast.loc, forecast.scale)
-    positive = y > 0
+    scale, positive = jnp.where(scale > 0, scale, jnp.nan), y > 0
     z = (jnp.log(jnp.where(positive, y, 1)) - loc) / scale
     mean = jnp.exp(loc + 0.5 * scale * scale)
     below, shifted = jnp.where(positive, ndtr(z), 0), jnp.where(positive, ndtr(z - scale), 0)

@@ -60,15 +60,23 @@ class DevianceLoss:
         r"""Half the unit deviance of targets ``y`` from means ``mu``.
 
         Args:
-            y: targets, non-negative for a power from 1 on (positive from 2 on); NaN or infinite outside.
-            mu: means, positive for a power from 1 on, broadcastable with ``y``.
+            y: targets, non-negative for a power from 1 on (positive from 2 on, infinite loss at 0); negative ones give
+                NaN.
+            mu: means, positive for a power from 1 on, broadcastable with ``y``; negative ones give NaN.
 
         Returns:
             Losses in nats times the dispersion, non-negative, 0 iff ``y == mu``, with relative accuracy between near
             neighbours.
         """
         y, mu = floating(y, mu)
-        return _half_deviance(_checked(self.power), y, mu)
+        power = _checked(self.power)
+        if power == 0:
+            return 0.5 * jnp.square(y - mu)
+        inside = (y >= 0) & (mu > 0) & (mu < jnp.inf)
+        value = _half_deviance(power, jnp.where(inside, y, 1), jnp.where(inside, mu, 1))
+        # A mean of 0 is the limit of an observation of 0, if that has a positive probability.
+        edge = jnp.where((mu == 0) & (y >= 0), jnp.where((y == 0) & (power < 2), 0, jnp.inf), jnp.nan)
+        return jnp.where(inside, value, edge)
 
     def __call__(self, y: ArrayLike, mu: ArrayLike) -> jax.Array:
         """The same as :meth:`value`."""
@@ -177,12 +185,10 @@ def _checked(power: float) -> float:
 
 
 def _half_deviance(p: float, y: jax.Array, mu: jax.Array) -> jax.Array:
-    if p == 0:
-        return 0.5 * jnp.square(y - mu)
     if p == 1:
-        return jnp.where(y < 0, jnp.nan, numerics.kl_term(jnp.where(y < 0, 1, y), mu))
+        return numerics.kl_term(y, mu)
     if p == 2:
-        return jnp.where(y < 0, jnp.nan, numerics.kl_term(mu, jnp.where(y < 0, mu, y)) / mu)
+        return numerics.kl_term(mu, y) / mu
     # In units of the mean, t = y / mu; next to 1 by quadrature of (t - 1)^2 (1 - x) / (1 + x (t - 1))^p, elsewhere by
     # the three terms.
     t = y / mu

@@ -130,7 +130,7 @@ def _quantile(y: jax.Array, weights: jax.Array, tau: jax.Array) -> jax.Array:
     level, slack = tau * below[-1], 4 * y.size * jnp.finfo(y.dtype).eps * below[-1]
     first = jnp.argmax(below >= level - slack)
     last = jnp.argmax(below > level + slack)
-    return 0.5 * (y[first] + y[last])
+    return jnp.where(jnp.any(jnp.isnan(y)), jnp.nan, 0.5 * (y[first] + y[last]))
 
 
 @pytree

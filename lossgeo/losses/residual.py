@@ -94,7 +94,8 @@ class RegressionLoss:
 
         Args:
             y: sample along the last axis, shape ``(*batch, n)``, finite.
-            weights: non-negative, the same shape; all 1 by default.
+            weights: non-negative, the same shape, not all 0; all 1 by default. Others, and a NaN in the sample, give
+                NaN.
 
         Returns:
             Shape ``(*batch,)``; where an interval is optimal, its middle. A loss that is not convex is searched from
@@ -144,10 +145,16 @@ def matched(first: str, a: ArrayLike, second: str, b: ArrayLike) -> tuple[jax.Ar
 
 
 def weighted(y: ArrayLike, weights: ArrayLike | None) -> tuple[jax.Array, jax.Array]:
-    """A sample along the last axis with its weights."""
+    """A sample along the last axis with its weights; all NaN where the weights are no weights."""
     if jnp.ndim(y) == 0 or jnp.shape(y)[-1] == 0:
         raise ValueError(f"y must be a sample of shape (*batch, n) with n > 0; it has shape {jnp.shape(y)}.")
-    return matched("y", y, "weights", jnp.ones(jnp.shape(y)) if weights is None else weights)
+    if weights is None:
+        (y,) = floating(y)
+        return y, jnp.ones_like(y)
+    y, weights = matched("y", y, "weights", weights)
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    usable = jnp.all(weights >= 0, axis=-1, keepdims=True) & (total > 0) & jnp.isfinite(total)
+    return jnp.where(usable, y, jnp.nan), weights
 
 
 def rising_root(fn: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array) -> jax.Array:

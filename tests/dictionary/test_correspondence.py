@@ -254,6 +254,15 @@ def test_functions_of_a_vector():
     assert prior_of(lambda t: jnp.sum(jnp.log1p(t * t)), dimension=3).proper is None  # proper, but not convex
 
 
+def test_parameters_outside_of_their_domain_do_not_pass():
+    for loss in (losses.Pinball(1.2), losses.Huber(-1.0)):
+        assert likelihood_of(loss).kind == "pseudo-likelihood" and likelihood_of(loss).distribution is None
+    shifted = likelihood_of(losses.EpsilonInsensitive(-0.5))  # |r| + 1/2
+    assert shifted.log_normalizer == pytest.approx(math.log(2) - 0.5, rel=1e-12)
+    for penalty in (penalties.L2(-1.0), penalties.L2(0.0), penalties.L1(-1.0)):
+        assert prior_of(penalty).proper is False
+
+
 def test_the_cards_print():
     card = str(likelihood_of(losses.Huber(1.0)))
     assert "noise         Huber" in card and "closed form" in card and "log Z" in card

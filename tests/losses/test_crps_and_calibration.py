@@ -76,6 +76,8 @@ def test_crps_of_student_between_its_limits():
 def test_crps_at_its_edges():
     np.testing.assert_allclose(losses.crps(dist.Normal(0.5, 1e-9), Y), np.abs(Y - 0.5), rtol=1e-8)
     np.testing.assert_allclose(losses.crps(dist.Bernoulli(0.3), np.array([0, 1])), [0.09, 0.49], rtol=1e-14)
+    for wrong in (dist.Normal(0.0, -1.0), dist.Uniform(1.0, 0.0), dist.Exponential(-2.0), dist.LogNormal(0.0, -1.0)):
+        assert np.all(np.isnan(losses.crps(wrong, Y)))
     gradient = jax.grad(lambda d, y: losses.crps(d, y))(dist.LogNormal(0.3, 0.8), -1.0)
     assert np.all(np.isfinite(jax.tree.leaves(gradient)))
     with pytest.raises(NotImplementedError, match="no closed form for Gumbel.*crps_of_draws"):

@@ -167,6 +167,11 @@ def test_edges_and_errors():
     np.testing.assert_allclose(losses.Pinball(0.2).pointwise(np.array([1.0, 4.0]), np.array([2.0, 2.0])), [0.2, 1.6])
     with pytest.raises(ValueError, match=r"\(3,\) and \(3, 1\)"):
         losses.squared_error.pointwise(np.zeros(3), np.zeros((3, 1)))
+    # No sample, or weights that are none: never a number.
+    for loss in (losses.absolute_error, losses.log_cosh, losses.squared_error):
+        assert np.isnan(loss.minimizer(np.array([1.0, np.nan, 2.0])))
+        assert np.isnan(loss.minimizer(np.array([1.0, 3.0, 2.0]), np.zeros(3)))
+        assert np.isnan(loss.minimizer(np.array([1.0, 3.0, 2.0]), np.array([1.0, -0.5, 1.0])))
     with pytest.raises(ValueError, match="sample of shape"):
         losses.log_cosh.minimizer(np.zeros((2, 0)))
     with pytest.raises(ValueError, match="must be 0 or at least 1"):
@@ -244,8 +249,9 @@ def test_a_deviance_is_the_likelihood_of_its_noise(loss):
 def test_edges_of_deviances_and_proximal_maps():
     assert losses.poisson_deviance(0.0, 2.0) == 2.0 and losses.TweedieDeviance(1.5)(0.0, 4.0) == 4.0
     assert losses.gamma_deviance(0.0, 2.0) == jnp.inf and losses.TweedieDeviance(3.0)(0.0, 2.0) == jnp.inf
+    assert losses.poisson_deviance(0.0, 0.0) == 0 and losses.TweedieDeviance(1.5)(2.0, 0.0) == jnp.inf
     for loss in DEVIANCES.values():
-        assert loss.power == 0 or np.isnan(loss(-1.0, 2.0))
+        assert loss.power == 0 or np.all(np.isnan(loss(np.array([-1.0, 2.0, -1.0]), np.array([2.0, -2.0, -1.0]))))
         assert loss.convex is (loss.power in (0, 1))
     assert losses.poisson_deviance.distribution(2.0, 1.5) is None
     assert "quasi" in losses.poisson_deviance.no_distribution(1.5)
