@@ -16,7 +16,7 @@ derived forms. The gallery, as functions of the margin :math:`m = (2y - 1) f`:
 >>> losses.verify(losses.logistic).passed                   # True
 
 Losses of logits (``softmax_cross_entropy``, ``entmax_loss``, …) and scores of forecasts (:class:`ScoringRule`,
-``crps``) follow; ``calibration_refinement`` splits the mean of any proper score.
+``crps``) follow; ``calibration_refinement`` splits the mean of any proper score, ``murphy_curve`` shows all of them.
 """
 
 import math
@@ -49,6 +49,7 @@ from lossgeo.losses.multiclass import focal_loss as focal_loss
 from lossgeo.losses.multiclass import label_smoothing_loss as label_smoothing_loss
 from lossgeo.losses.multiclass import multiclass_hinge_loss as multiclass_hinge_loss
 from lossgeo.losses.multiclass import sparsemax_loss as sparsemax_loss
+from lossgeo.losses.murphy import murphy_curve as murphy_curve
 from lossgeo.losses.other_margin import Ramp as Ramp
 from lossgeo.losses.other_margin import Savage as Savage
 from lossgeo.losses.other_margin import Tangent as Tangent

@@ -31,6 +31,7 @@ SLOW = {
         "tangent",
         "smoothed_hinge_0.5",
     ),
+    "test_every_proper_score_is_the_mixture_of_elementary_ones": ("brier", "smoothed hinge"),
     "test_derivatives_are_those_of_the_solution": (),
     "test_the_loss_is_the_fenchel_young_loss_of_its_potential": ("1.0001", "2.5"),
     "test_the_loss_in_the_target_and_masked_classes": (),

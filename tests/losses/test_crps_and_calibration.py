@@ -158,3 +158,28 @@ def test_murphy_by_hand():
     ):
         with pytest.raises(ValueError, match=match):
             losses.calibration_refinement(probs, labels)
+
+
+MIXED = {"brier": losses.square, "log": losses.logistic, "smoothed hinge": losses.smoothed_hinge}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_every_proper_score_is_the_mixture_of_elementary_ones(name):
+    """The mean loss of the scores f*(p) is the integral of the Murphy curve times Schervish's weight."""
+    loss = MIXED[name]
+    theta, measure = pieces(np.unique(np.concatenate([[0.0, 0.5, 1.0], PROBS])))
+    curve = losses.murphy_curve(PROBS, LABELS, theta)
+    mixture = measure @ (np.asarray(curve) * np.asarray(loss.weight(theta)))
+    mean = np.mean(loss.pointwise(loss.minimizer(PROBS), LABELS))
+    np.testing.assert_allclose(mixture, mean, rtol=1e-12)
+
+
+def test_murphy_curve_by_its_definition():
+    theta = np.array([0.0, 0.02, 0.3, 0.5, 0.77, 1.0])
+    alarm = (PROBS[None] > theta[:, None]) & (LABELS == 0)
+    miss = (PROBS[None] <= theta[:, None]) & (LABELS == 1)
+    direct = theta * alarm.mean(1) + (1 - theta) * miss.mean(1)
+    np.testing.assert_allclose(losses.murphy_curve(PROBS, LABELS, theta), direct, rtol=1e-13, atol=1e-16)
+    assert np.all(np.isnan(losses.murphy_curve(PROBS, 2 * LABELS - 1, theta)))
+    with pytest.raises(ValueError, match=r"thresholds \(k,\)"):
+        losses.murphy_curve(PROBS, LABELS, 0.5)
