@@ -171,8 +171,7 @@ def with_pieces(problem: Problem) -> Problem:
             "solvers.InteriorPoint needs independent rows whose loss is convex and piecewise linear in a linear "
             "predictor, and flat, Normal, Laplace or ElasticNet priors on the real line. Such losses are a model that "
             "returns a Laplace, AsymmetricLaplace or EpsilonInsensitive distribution, and a loss with kinks such as "
-            "losses.hinge in lg.pseudo_likelihood. "
-            "Use solver='auto'."
+            "losses.hinge in lg.pseudo_likelihood. Use solver='auto'."
         )
     return dataclasses.replace(problem, pieces=found.pieces)
 

@@ -115,14 +115,17 @@ def sensitive(posed: Posed, u: list[jax.Array], converged: jax.Array) -> list[ja
     pull = scale * (pieces.strength * pieces.center - walls @ pieces.rows)
     rhs = jnp.concatenate([pull, jnp.where(chosen, pieces.offset[index], 0.0)])
     solved = scale * jnp.linalg.solve(system, rhs)[:p]
-    regular = converged & (jnp.sum(resting) == jnp.sum(chosen)) & jnp.all(jnp.isfinite(solved))
+    # A row at rest that was overlooked, or one too many, would move the solution of the system away.
+    off, size = jnp.max(jnp.abs(solved - z) / scale), jnp.max(jnp.abs(z) / scale)
+    same = off <= jnp.sqrt(jnp.finfo(z.dtype).eps) * jnp.where(size > 0, size, 1.0)
+    regular = converged & (jnp.sum(resting) == jnp.sum(chosen)) & same
     # All data take part, so that all derivatives are NaN where there are none.
     everything = sum((jnp.sum(leaf) for leaf in jax.tree.leaves(pieces)), start=jnp.zeros((), z.dtype))
     moved = _moves_with(z, solved + 0.0 * everything, jnp.where(regular, 1.0, jnp.nan))
     if found.scale is None:
         return found.join(u, moved)
-    size = pieces.value(moved) / found.num_observed(posed).astype(z.dtype)
-    return found.join(u, moved, jnp.reshape(posed.supports[found.scale].inverse(size), u[found.scale].shape))
+    spread = pieces.value(moved) / found.num_observed(posed).astype(z.dtype)
+    return found.join(u, moved, jnp.reshape(posed.supports[found.scale].inverse(spread), u[found.scale].shape))
 
 
 @jax.custom_jvp

@@ -15,6 +15,9 @@ derived forms. The gallery, as functions of the margin :math:`m = (2y - 1) f`:
 >>> losses.SmoothedHinge(alpha=2.0).inverse_link(0.5)       # a probability from an SVM-like score
 >>> losses.verify(losses.logistic).passed                   # True
 
+``losses.empirical_risk(loss, model)`` is the mean of any of them on data, ``losses.boost`` minimises a margin loss over
+sums of stumps (AdaBoost, LogitBoost).
+
 Losses of logits (``softmax_cross_entropy``, ``entmax_loss``, …) and scores of forecasts (:class:`ScoringRule`,
 ``crps``) follow; ``calibration_refinement`` splits the mean of any proper score, ``murphy_curve`` shows all of them.
 """
