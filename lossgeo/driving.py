@@ -19,7 +19,7 @@ from lossgeo.working_faces import conclude_working_set
 from lossgeo.working_kernels import WorkingState, start_working_set
 from lossgeo.working_sets import HandOver, step_working_set
 
-__all__ = ["drive"]
+__all__ = ["Started", "drive", "start_fit"]
 
 PIECE_SECONDS = 0.3
 """Pieces grow until one takes about this long: often enough to see and to stop, rarely enough to cost nothing."""
@@ -54,7 +54,7 @@ def drive(
         ValueError: the values of the input are faulty; before any iteration.
     """
     posed = pose(objective, params, data, weights)
-    started = _start(posed, tol, solver)
+    started = start_fit(posed, tol, solver)
     state, plan = started.state, started.plan
     if not bool(started.checks.passed):
         raise_for(started.checks, posed)
@@ -62,7 +62,7 @@ def drive(
         try:
             return posed, _drive_working_set(posed, state, plan, tol, max_steps, callback, callback_every, progress)
         except HandOver:
-            started = _start(posed, tol, ProximalGradient())
+            started = start_fit(posed, tol, ProximalGradient())
             state, plan = started.state, started.plan
     budget = plan.solver.max_steps if max_steps is None else max_steps
     piece, done, interrupted = callback_every, 0, False
@@ -124,7 +124,8 @@ def _show(plan: Plan, done: int, budget: int, state: Any) -> None:
 
 
 @functools.partial(jax.jit, static_argnames="solver")
-def _start(posed: Posed, tol: Any, solver: Any) -> Started:
+def start_fit(posed: Posed, tol: Any, solver: Any) -> Started:
+    """State and plan of a fit at its start, and the faults of its input."""
     problem = as_problem(posed)
     plan = plan_for(problem, solver, host=True)
     working = isinstance(plan.solver, WorkingSet)

@@ -21,7 +21,7 @@ from lossgeo.solvers import DENSE_LIMIT, LevenbergMarquardt, Newton, Status
 from lossgeo.solving import Solution, conclude_given, default_tol, minimize
 from lossgeo.validation import Checks, check_values, prepare, raise_for, raise_for_start
 
-__all__ = ["Fit", "FitError", "fit"]
+__all__ = ["Fit", "FitError", "fit", "tolerance"]
 
 FEW_DIGITS = 1e-11
 """Least eigenvalue of the equilibrated Hessian below which standard errors have fewer than about five digits."""
@@ -61,7 +61,7 @@ class Fit:
             ValueError: as :func:`fit`, for faulty input.
         """
         params, data, weights = prepare(objective, params, data, weights)
-        tol = _tolerance(params, tol)
+        tol = tolerance(params, tol)
         posed = pose(objective, params, data, weights)
         solution, checks = _judge(posed, tol)
         if not bool(checks.passed):
@@ -203,7 +203,7 @@ def fit(
     if callback_every < 1:
         raise ValueError(f"callback_every must be at least 1, but is {callback_every}.")
     params, data, weights = prepare(objective, init_params, data, weights)
-    tol = _tolerance(params, tol)
+    tol = tolerance(params, tol)
     problem = (objective, params, data, weights)
     if callback is None and not progress and _is_short(params, solver):
         posed, solution, checks = _solve_checked(*problem, tol, max_steps, solver)
@@ -255,7 +255,8 @@ def _has_full_rank(posed: Posed) -> jax.Array:
     return jnp.asarray(enough) & (sigma[-1] > linalg.rank_tolerance(rows.shape[1], rows.dtype))
 
 
-def _tolerance(params: Any, tol: float | None) -> float:
+def tolerance(params: Any, tol: float | None) -> float:
+    """The tolerance of a fit in nats, by default that of its dtype."""
     if tol is None:
         return default_tol(jnp.result_type(float, *jax.tree.leaves(params)))
     if not 0.0 < tol < float("inf"):

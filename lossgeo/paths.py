@@ -2,7 +2,8 @@
 
 Each is a loop of :func:`lossgeo.fit` with warm starts; hyper-parameters, weights and starts are arguments of the
 compiled programs, so that all fits of a call share one compilation. Every entry keeps its own certificate and status.
-Smooth problems with linear predictors have a faster way, all folds side by side: :mod:`lossgeo.grids`.
+Smooth problems with linear predictors have a faster way, all folds side by side: :mod:`lossgeo.grids`; so have
+strengths of an L1 penalty on many coefficients, in blocks: :mod:`lossgeo.sparse_paths`.
 """
 
 from collections.abc import Sequence
@@ -13,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lossgeo._pytree import path_name, pytree
-from lossgeo.fitting import Fit, fit
+from lossgeo.fitting import Fit, fit, tolerance
 from lossgeo.grids import solve_grid
 from lossgeo.objective import Objective
 from lossgeo.solvers import Status
 from lossgeo.solving import Solution
+from lossgeo.sparse_paths import is_strength, sparse_folds, sparse_path
 from lossgeo.validation import prepare
 
 __all__ = ["CrossValidation", "Path", "cross_validate", "multistart", "path"]
@@ -153,6 +155,11 @@ def path(
     objective, values = _along(objective, over, grid)
     start, data, weights = prepare(objective, init_params, data, weights)
     start = _strongly_typed(start)
+    if max_steps is None and is_strength(objective, start, over):
+        along = [_replace(objective, over, value) for value in values]
+        sparse = sparse_path(along, start, data, weights, solver, tolerance(start, tol))
+        if sparse is not None:
+            return Path(jnp.asarray(grid), *sparse)
     if max_steps is None:
         rows = None if weights is None else weights[None]
         at_once = solve_grid([_replace(objective, over, v) for v in values], start, data, rows, solver, tol)
@@ -224,6 +231,10 @@ def cross_validate(
         out = fold[None, :] == np.arange(int(fold.max()) + 1)[:, None]
         fitted, held_out = (jnp.asarray(w) for w in (np.where(out, 0.0, base), np.where(out, base, 0.0)))
         objectives = [_replace(objective, over, v) for v in values]
+        if is_strength(objective, params, over):
+            sparse = sparse_folds(objectives, params, data, fitted, held_out, solver, tolerance(params, tol))
+            if sparse is not None:
+                return CrossValidation(jnp.asarray(grid), sparse[0], jnp.asarray(fold), *sparse[1:])
         at_once = solve_grid(objectives, params, data, fitted, solver, tol, held_out)
         if at_once is not None:
             return CrossValidation(

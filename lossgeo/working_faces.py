@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +14,14 @@ from lossgeo._pytree import pytree
 from lossgeo.planning import Plan
 from lossgeo.posing import Posed, as_problem
 from lossgeo.solvers import DENSE_LIMIT, Certificate, Problem, Status, WorkingSet, certify
-from lossgeo.solvers.coordinate_descent import factorize, kinked_slopes
-from lossgeo.solvers.reduced_model import Model
-from lossgeo.solvers.working_set import BUCKETS
+from lossgeo.solvers.coordinate_descent import Face, factorize, kinked_slopes
+from lossgeo.solvers.reduced_model import Loss, Model
+from lossgeo.solvers.working_set import BUCKETS, descend_reduced
 from lossgeo.solving import Solution, conclude
 from lossgeo.verdict import verdict
 from lossgeo.working_kernels import Setup, Work, WorkingState, design_of, in_use_of, padded, scores, sparse_parts
 
-__all__ = ["conclude_working_set"]
+__all__ = ["Along", "conclude_working_set", "judge_along"]
 
 
 LARGEST_DRIFT = 0.25
@@ -65,43 +65,40 @@ def conclude_working_set(posed: Posed, state: WorkingState, tol: float, status: 
     return dataclasses.replace(solution, plan=plan)
 
 
-@quick_jit(static_argnames="solver")
-def _judge_by_model(
-    posed: Posed,
-    setup: Setup,
-    index: Any,
-    mask: Any,
-    columns: jax.Array,
-    model: Model,
-    x: jax.Array,
-    v: jax.Array,
-    tol: Any,
-    status: Any,
-    num_steps: Any,
-    solver: WorkingSet,
-) -> tuple[Solution, jax.Array]:
-    """The solution with a certificate from products with the Hessian, the model as preconditioner; and whether to
-    trust it.
+class OnFace(NamedTuple):
+    """A point on its face, in the units of a model of ``(v, x)``.
 
-    It is not trusted where the factorisation fails, where the least eigenvalue is so small that the precision of the
-    model or the change of the Hessian since then matters, or where the equations are not solved.
+    Args:
+        value: the objective, in nats.
+        wanted: coordinates off their kink, or without one, shape ``(p,)``.
+        slope: derivatives along these, 0 elsewhere.
+        step: the Newton step with the Hessian at the point.
+        edm: expected decrease, in nats.
+        eigenvalue: Rayleigh quotient of ``direction`` and the Hessian, about its least eigenvalue.
+        direction: least determined direction of the model.
+        sure: whether to trust it: not where the factorisation fails, where the least eigenvalue is so small that the
+            precision of the model or the change of the Hessian since then matters, or where the equations are not
+            solved.
     """
-    problem = as_problem(posed)
-    rows = sparse_parts(problem, solver)
-    q, dtype = v.shape[0], x.dtype
-    strength, face = jnp.where(mask, setup.strength[index], 1.0), jnp.where(mask, x[index], 0.0)
-    z, kink = jnp.concatenate([v, face]), jnp.concatenate([jnp.zeros_like(v), strength])
-    eta = setup.offset + columns @ face
 
-    def value_at(z: jax.Array) -> jax.Array:
-        return rows.loss(setup.offset + columns @ z[q:], z[:q]) + jnp.sum(kink * jnp.abs(z))
+    value: jax.Array
+    wanted: jax.Array
+    slope: jax.Array
+    step: jax.Array
+    edm: jax.Array
+    eigenvalue: jax.Array
+    direction: jax.Array
+    sure: jax.Array
 
-    (loss, (slopes, other)), push = jax.linearize(
-        lambda eta, v: jax.value_and_grad(rows.loss, argnums=(0, 1))(eta, v), eta, v
-    )
-    value = loss + jnp.sum(kink * jnp.abs(z))
+
+def _on_face(
+    loss: Loss, columns: jax.Array, eta: jax.Array, model: Model, z: jax.Array, kink: jax.Array, real: jax.Array
+) -> OnFace:
+    """The face at ``z = (v, x)`` by products with the Hessian, the model as preconditioner."""
+    q, dtype = model.cross.shape[0], z.dtype
+    (value, (slopes, other)), push = jax.linearize(jax.value_and_grad(loss, argnums=(0, 1)), eta, z[:q])
     at = kinked_slopes(jnp.concatenate([other, slopes @ columns]), z, kink, model.scale)
-    wanted = jnp.concatenate([jnp.ones(q, bool), mask]) & ((z != 0) | (kink == 0))
+    wanted = real & ((z != 0) | (kink == 0))
     free = wanted & model.moves
     slope = jnp.where(free, at.slope, 0.0)
     factor = factorize(model.h, free)
@@ -117,33 +114,112 @@ def _judge_by_model(
     solved = linalg.conjugate_gradients(
         product, -slope, tol=0.01, max_steps=ENOUGH_PRODUCTS, preconditioner=precondition
     )
-    step = jnp.where(jnp.any(slope != 0), solved.x, 0.0)
-    edm = -0.5 * slope @ step
-    direction = jax.lax.fori_loop(
-        0,
-        4,
-        lambda _, u: _unit(precondition(u)),
-        _unit(jnp.where(free, jax.random.normal(jax.random.key(0), z.shape, dtype), 0.0)),
-    )
+    resting = jnp.all(slope == 0)
+    step = jnp.where(resting, 0.0, solved.x)
+    start = jnp.where(free, jax.random.normal(jax.random.key(0), z.shape, dtype), 0.0)
+    direction = jax.lax.fori_loop(0, 4, lambda _, u: _unit(precondition(u)), _unit(start))
     eigenvalue = jnp.where(jnp.any(free), direction @ product(direction), 1.0)
-    weights = push(jnp.ones_like(eta), jnp.zeros_like(v))[1][0]
+    weights = push(jnp.ones_like(eta), jnp.zeros_like(z[:q]))[1][0]
     total = jnp.sum(jnp.abs(model.weights))
     drift = jnp.sum(jnp.abs(weights - model.weights)) / jnp.where(total > 0, total, 1.0)
-    loose = wanted & (kink == 0)
     sure = (
-        (solved.positive & (solved.residual <= 0.1) | ~jnp.any(slope != 0))
+        (resting | (solved.positive & (solved.residual <= 0.1)))
         & (eigenvalue > jnp.sqrt(jnp.finfo(model.h.dtype).eps))
         & (drift <= LARGEST_DRIFT)
         & jnp.all(free == wanted)
-        & (jnp.sum(loose) <= MOST_FREE)
     )
-    change = step * model.scale
-    gains = jax.lax.map(lambda length: value_at(z + length * change), jnp.asarray([1.0, 30.0], dtype)) - value
-    curvature = slope @ step
-    _, ahead = jax.jvp(lambda z: jax.grad(value_at)(z), (z + change,), (change,))
+    value = value + jnp.sum(kink * jnp.abs(z))
+    return OnFace(value, wanted, slope, step, -0.5 * slope @ step, eigenvalue, direction, sure)
+
+
+class Along(NamedTuple):
+    """Fits with several strengths on one working set, stacked; made by :func:`judge_along`.
+
+    ``done`` tells whether the model predicted no more decrease than the tolerance, ``sure`` whether ``edm`` is to be
+    trusted.
+    """
+
+    x: jax.Array
+    v: jax.Array
+    eta: jax.Array
+    value: jax.Array
+    edm: jax.Array
+    sure: jax.Array
+    done: jax.Array
+    num_steps: jax.Array
+
+
+@quick_jit(static_argnames="solver")
+def judge_along(
+    posed: Posed,
+    offset: jax.Array,
+    columns: jax.Array,
+    strengths: Any,
+    mask: Any,
+    model: Model,
+    x: jax.Array,
+    v: jax.Array,
+    tol: Any,
+    solver: WorkingSet,
+) -> Along:
+    """Fits and certificates for each row of ``strengths``, shape ``(b, k)``, each from the one before."""
+    rows = sparse_parts(as_problem(posed), solver)
+    tol = jnp.asarray(tol, x.dtype)
+    real = jnp.concatenate([jnp.ones_like(v, bool), mask])
+
+    def body(carry: tuple, strength: jax.Array) -> tuple:
+        x, v = carry
+        found = descend_reduced(
+            rows.loss, columns, offset, strength, model, x, v, tol=tol, enough=tol, max_steps=solver.max_newton
+        )
+        z, kink = jnp.concatenate([found.v, found.x]), jnp.concatenate([jnp.zeros_like(v), strength])
+        face = _on_face(rows.loss, columns, found.eta, model, z, kink, real)
+        # What no prior holds is looked at more closely elsewhere.
+        sure = face.sure & ~jnp.any(face.wanted & (kink == 0))
+        done = (found.decrease <= tol) & jnp.isfinite(found.value)
+        return (found.x, found.v), Along(
+            found.x, found.v, found.eta, found.value, face.edm, sure, done, found.num_steps
+        )
+
+    return jax.lax.scan(body, (x, v), jnp.asarray(strengths, x.dtype))[1]
+
+
+@quick_jit(static_argnames="solver")
+def _judge_by_model(
+    posed: Posed,
+    setup: Setup,
+    index: Any,
+    mask: Any,
+    columns: jax.Array,
+    model: Model,
+    x: jax.Array,
+    v: jax.Array,
+    tol: Any,
+    status: Any,
+    num_steps: Any,
+    solver: WorkingSet,
+) -> tuple[Solution, jax.Array]:
+    """The solution with a certificate from products with the Hessian; and whether to trust it."""
+    problem = as_problem(posed)
+    rows = sparse_parts(problem, solver)
+    q, dtype = v.shape[0], x.dtype
+    strength, coefficients = jnp.where(mask, setup.strength[index], 1.0), jnp.where(mask, x[index], 0.0)
+    z, kink = jnp.concatenate([v, coefficients]), jnp.concatenate([jnp.zeros_like(v), strength])
+
+    def value_at(z: jax.Array) -> jax.Array:
+        return rows.loss(setup.offset + columns @ z[q:], z[:q]) + jnp.sum(kink * jnp.abs(z))
+
+    real = jnp.concatenate([jnp.ones(q, bool), mask])
+    face = _on_face(rows.loss, columns, setup.offset + columns @ coefficients, model, z, kink, real)
+    factor = factorize(model.h, face.wanted & model.moves)
+    value, change, loose = face.value, face.step * model.scale, face.wanted & (kink == 0)
+    sure = face.sure & (jnp.sum(loose) <= MOST_FREE)
+    beyond = value_at(z + 30.0 * change) - value
+    curvature = -2.0 * face.edm
+    _, ahead = jax.jvp(jax.grad(value_at), (z + change,), (change,))
     ratio = jnp.where(curvature < 0, -(change @ ahead) / jnp.where(curvature < 0, curvature, 1.0), 1.0)
     noise = 64.0 * jnp.finfo(dtype).eps * jnp.abs(value)
-    rise = _rises(value_at, z, value, loose, precondition, model.scale, noise)
+    rise = _rises(value_at, z, value, loose, factor, model.scale, noise)
     of_v, of_x = rows.places
     numbers = jnp.concatenate(
         [jnp.asarray(of_v, jnp.int32), jnp.where(mask, jnp.asarray(of_x, jnp.int32)[index], x.shape[0] + q)]
@@ -153,20 +229,20 @@ def _judge_by_model(
         return jnp.full(x.shape[0] + q, fill, values.dtype).at[numbers].set(values, mode="drop")
 
     certificate = Certificate(
-        edm=edm,
-        kkt_residual=jnp.max(jnp.abs(slope / model.scale), initial=0.0),
-        curvature_change=jnp.where(edm > 0, jnp.abs(ratio - 1.0), 0.0),
-        beyond=jnp.where(gains[1] > noise, gains[1], jnp.minimum(gains[1], 0.0)),
+        edm=face.edm,
+        kkt_residual=jnp.max(jnp.abs(face.slope / model.scale), initial=0.0),
+        curvature_change=jnp.where(face.edm > 0, jnp.abs(ratio - 1.0), 0.0),
+        beyond=jnp.where(beyond > noise, beyond, jnp.minimum(beyond, 0.0)),
         rise=spread(rise, jnp.inf),
-        eigenvalue=eigenvalue,
-        direction=spread(direction, 0.0),
-        step=spread(step, 0.0),
+        eigenvalue=face.eigenvalue,
+        direction=spread(face.direction, 0.0),
+        step=spread(face.step, 0.0),
         one_sided=jnp.full(2, jnp.inf, dtype),
         start_change=jnp.zeros((), dtype),
         null_weight=jnp.zeros(x.shape[0] + q, dtype),
-        free=spread(free, False),
+        free=spread(face.wanted, False),
         hessian=None,
-        finite=jnp.isfinite(value) & jnp.all(jnp.isfinite(step)) & jnp.all(jnp.isfinite(slope)),
+        finite=jnp.isfinite(value) & jnp.all(jnp.isfinite(face.step)) & jnp.all(jnp.isfinite(face.slope)),
         resolution=jnp.asarray(linalg.rank_tolerance(x.shape[0] + q, dtype), dtype),
         noise=jnp.zeros((), dtype),
     )
@@ -181,7 +257,7 @@ def _unit(u: jax.Array) -> jax.Array:
 
 
 def _rises(
-    value_at: Any, z: jax.Array, value: jax.Array, loose: jax.Array, solve: Any, scale: jax.Array, noise: jax.Array
+    value_at: Any, z: jax.Array, value: jax.Array, loose: jax.Array, factor: Face, scale: jax.Array, noise: jax.Array
 ) -> jax.Array:
     """Least rise of the objective one standard error to either side of each coordinate that no prior holds.
 
@@ -190,7 +266,7 @@ def _rises(
     (numbers,) = jnp.nonzero(loose, size=min(MOST_FREE, loose.shape[0]), fill_value=loose.shape[0])
 
     def of_one(j: jax.Array) -> jax.Array:
-        column = solve(jnp.zeros_like(z).at[j].set(1.0, mode="drop"))
+        column = factor.solve(jnp.zeros_like(z, factor.lower.dtype).at[j].set(1.0, mode="drop")).astype(z.dtype)
         variance = column[jnp.minimum(j, z.shape[0] - 1)]
         side = scale * column * jax.lax.rsqrt(jnp.where(variance > 0, variance, 1.0))
         gains = jnp.stack([value_at(z + side), value_at(z - side)]) - value

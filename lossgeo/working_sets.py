@@ -28,7 +28,7 @@ from lossgeo.working_kernels import (
     scores,
 )
 
-__all__ = ["HandOver", "step_working_set"]
+__all__ = ["HandOver", "exchange", "step_working_set"]
 
 
 PATIENCE = 6
@@ -130,7 +130,7 @@ def _choose(
             return work
         if len(missing) <= min(2 * SWAP, len(spare)):
             rank = np.where(work.mask, score[work.index], -np.inf)[spare]
-            return _exchange(posed, state, work, missing, spare[np.argsort(rank, kind="stable")], solver)
+            return exchange(posed, state, work, missing, spare[np.argsort(rank, kind="stable")], solver)
     columns = choose_columns(in_use, score, max(GROW, int(0.8 * used)), fill)
     if len(columns) > BUCKETS[-1]:
         raise HandOver
@@ -138,7 +138,7 @@ def _choose(
     return Work(index, mask, gather(posed, state.setup, index, mask, solver))
 
 
-def _exchange(
+def exchange(
     posed: Posed, state: WorkingState, work: Work, missing: np.ndarray, slots: np.ndarray, solver: WorkingSet
 ) -> Work:
     """Columns ``missing`` take the first of the ``slots``."""

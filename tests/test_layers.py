@@ -34,7 +34,17 @@ FLOORS = [
         "targets",
     },
     {"validation", "inference", "dictionary", "scale"},
-    {"working_kernels", "working_sets", "working_faces", "driving", "fitting", "grids", "paths", "sklearn"},
+    {
+        "working_kernels",
+        "working_sets",
+        "sparse_paths",
+        "working_faces",
+        "driving",
+        "fitting",
+        "grids",
+        "paths",
+        "sklearn",
+    },
     {"plotting", "__init__"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}

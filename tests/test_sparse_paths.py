@@ -1,0 +1,110 @@
+"""Paths of L1-penalised fits in blocks are the fits one by one, with their certificates; so are folds."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lossgeo as lg
+from lossgeo import distributions as dist
+from lossgeo import models, paths, sparse_paths
+
+pytestmark = pytest.mark.usefixtures("fast_compilation")
+N, D = 60, 540
+
+
+def gaussian(params, x):
+    return dist.Normal(x @ params["coef"], 0.8)
+
+
+@functools.cache
+def data(kind):
+    rng = np.random.default_rng(11)
+    x = rng.standard_normal((N, D)) * 10.0 ** rng.uniform(-1, 1, D)
+    x[:, 7] = 0.0
+    eta = (x / np.maximum(x.std(axis=0), 1e-9))[:, :6] @ np.array([3.0, -2.0, 2.0, 1.5, -1.0, 1.0])
+    y = eta + rng.standard_normal(N) if kind == "gaussian" else (rng.random(N) < 1 / (1 + np.exp(-eta))).astype(float)
+    return jnp.asarray(x), jnp.asarray(y)
+
+
+@functools.cache
+def problem(kind):
+    if kind == "gaussian":
+        likelihood, free, init = lg.likelihood(gaussian), {}, {}
+    else:
+        likelihood = lg.likelihood(models.logistic_regression())
+        free, init = {"intercept": dist.Flat()}, {"intercept": jnp.asarray(0.0)}
+    objective = lg.map_objective(likelihood, {"coef": dist.Laplace(0.0, 1.0)} | free)
+    x, y = data(kind)
+    top = float(np.abs(np.asarray(x).T @ np.asarray(y - y.mean())).max())
+    return objective, {"coef": jnp.zeros(D)} | init, 1.0 / (top * np.geomspace(1.01, 0.25, 20))
+
+
+def one_by_one(objective, init, x, y, grid, weights=None):
+    fits = []
+    for scale in grid:
+        prior = objective.prior.tree | {"coef": dist.Laplace(0.0, float(scale))}
+        found = lg.fit(lg.map_objective(objective.likelihood, prior), init, x, y, weights=weights)
+        fits.append(found)
+        init = found.params
+    return fits
+
+
+@pytest.mark.parametrize("kind", ["gaussian", pytest.param("logistic", marks=pytest.mark.slow)])
+def test_a_path_in_blocks_is_the_fits_one_by_one(kind, monkeypatch):
+    objective, init, grid = problem(kind)
+    x, y = data(kind)
+    weights = np.where(np.arange(N) % 4 == 0, 2.0, 1.0)
+    monkeypatch.setattr(paths, "fit", None)  # nothing falls back to the loop
+    found = lg.path(objective, init, x, y, grid=grid, weights=weights)
+    assert found.converged.all() and float(found.edm.max()) <= 2e-12
+    some = [0, 1, 9, 19]
+    for index, fit in zip(some, one_by_one(objective, init, x, y, grid[some], weights), strict=True):
+        at = jax.tree.map(lambda leaf, index=index: leaf[index], found.params)
+        np.testing.assert_array_equal(np.asarray(at["coef"]) != 0, np.asarray(fit.params["coef"]) != 0)
+        for name in at:
+            np.testing.assert_allclose(at[name], fit.params[name], atol=2e-6 * np.abs(fit.params[name]).max() + 1e-12)
+        np.testing.assert_allclose(found.value[index], fit.value, rtol=1e-11)
+        # The conditions of Karush, Kuhn and Tucker, as the fit itself sees them.
+        assert found.kkt_residual[index] <= 1e-6 / grid[index]
+    assert 0 < np.sum(np.asarray(found.params["coef"])[-1] != 0) < N
+
+
+def test_blocks_that_miss_columns_start_again(monkeypatch):
+    objective, init, grid = problem("gaussian")
+    x, y = data("gaussian")
+    usual = lg.path(objective, init, x, y, grid=grid)
+    monkeypatch.setattr(sparse_paths, "MORE", 1)
+    blocks = []
+    judge = sparse_paths.judge_along
+    monkeypatch.setattr(sparse_paths, "judge_along", lambda *args: blocks.append(1) or judge(*args))
+    poor = lg.path(objective, init, x, y, grid=grid)
+    assert len(blocks) > len(grid) / sparse_paths.BLOCK + 1
+    np.testing.assert_allclose(poor.params["coef"], usual.params["coef"], atol=1e-7)
+    np.testing.assert_array_equal(poor.params["coef"] == 0, usual.params["coef"] == 0)
+    assert poor.converged.all()
+
+
+def test_folds_are_paths_with_weights():
+    objective, init, grid = problem("gaussian")
+    x, y = data("gaussian")
+    fold = np.arange(N) % 2
+    found = lg.cross_validate(objective, init, x, y, grid=grid[::6], folds=fold)
+    assert found.log_likelihood.shape == (2, 4) and np.all(np.asarray(found.status) == lg.Status.CONVERGED)
+    fits = one_by_one(objective, init, x, y, grid[::6], (fold != 0).astype(float))
+    for index, fit in enumerate(fits):
+        held_out = np.asarray(objective.log_likelihood(fit.params, x, y))[fold == 0].sum()
+        np.testing.assert_allclose(found.log_likelihood[0, index], held_out, rtol=1e-6)
+
+
+def test_faulty_values_and_other_hyper_parameters_take_the_usual_way():
+    objective, init, grid = problem("gaussian")
+    x, y = data("gaussian")
+    with pytest.raises(ValueError, match="must be finite"):
+        lg.path(objective, init, x.at[3, 4].set(jnp.nan), y, grid=grid)
+    assert sparse_paths.is_strength(objective, init, "prior.coef.scale")
+    assert not sparse_paths.is_strength(objective, init, "prior.coef.loc")
+    smooth = lg.map_objective(objective.likelihood, {"coef": dist.Normal(0.0, 1.0)})
+    assert not sparse_paths.is_strength(smooth, init, "prior.coef.scale")
