@@ -108,8 +108,13 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
         )
     leading = _direction(solution.direction, names, oriented=True)
     if status == Status.SEPARATED:
+        what = (
+            "The likelihood is monotone (a predictor tells who comes first)"
+            if posed.objective.likelihood.can_separate
+            else "The classes are separated"
+        )
         return (
-            f"The classes are separated: the likelihood rises without end along {leading}, so the maximum lies at "
+            f"{what}: the likelihood rises without end along {leading}, so the maximum lies at "
             "infinity and the numbers reached mean nothing. Give the coefficients a proper prior "
             "(distributions.Normal, or Jeffreys for Firth's estimate)."
         )

@@ -68,11 +68,12 @@ def verdict(
     if c.free.shape[0] == 0:
         return status, direction
     constrained = _constrained(posed, u)
-    at_infinity = Status.SEPARATED if _is_classification(posed) else Status.UNBOUNDED
+    at_infinity = Status.SEPARATED if _can_separate(posed) else Status.UNBOUNDED
     z, start = ravel_pytree(u)[0], ravel_pytree(posed.to_unconstrained(posed.template))[0]
     rank_tol = c.resolution
     singular = c.eigenvalue <= rank_tol
     one_sided = (c.one_sided[0] <= FLAT) & (c.one_sided[1] > FLAT)
+    level = (jnp.abs(c.one_sided[0]) <= FLAT) & (c.one_sided[1] > FLAT)
     faded = (c.start_change > FLAT) if at_infinity == Status.SEPARATED else jnp.asarray(False)
     vanishes = small & (c.curvature_change > CURVATURE_CHANGE)
     shallow = ~(c.rise >= LEAST_RISE)
@@ -94,6 +95,8 @@ def verdict(
         (vanishes, c.step, None),
         (vanishes & (c.beyond > FLAT_GAIN * c.edm), c.step, Status.NOT_POSITIVE_DEFINITE),
         (small & (c.eigenvalue < -rank_tol), c.direction, Status.NOT_POSITIVE_DEFINITE),
+        # From a saddle the objective falls; where it stays the same far out, the negative curvature is rounding.
+        (small & (c.eigenvalue < -rank_tol) & level, c.direction, None),
         (lost & jnp.any(jnp.abs(z) > limit), jnp.nan_to_num(z), None),
         (lost & jnp.any(far), jnp.where(far, travel, 0.0), None),
     ]
@@ -110,11 +113,11 @@ def _constrained(posed: Posed, u: list[jax.Array]) -> jax.Array:
     return ravel_pytree(parts)[0]
 
 
-def _is_classification(posed: Posed) -> bool:
-    """Whether the target is a class label; static."""
+def _can_separate(posed: Posed) -> bool:
+    """Whether a likelihood without a maximum is one of perfect predictions: classes, or an order; static."""
     likelihood = posed.objective.likelihood
-    if not isinstance(likelihood, ModelLikelihood):
-        return False
+    if likelihood.can_separate or not isinstance(likelihood, ModelLikelihood):
+        return likelihood.can_separate
     kinds = []
 
     def evaluate(params: Any) -> jax.Array:

@@ -158,3 +158,32 @@ def test_what_is_common_to_a_group_cancels():
 def test_faults_are_named(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make()
+
+
+def monotone(kind):
+    """Survival in groups, of which all deaths are in one; in the order of a feature; and cases told by a feature."""
+    noise = np.random.default_rng(3).normal(size=12)
+    if kind == "conditional":
+        labels = np.tile([1.0, 0.0, 0.0], 4)
+        return likelihoods.conditional_logit(np.repeat(np.arange(4), 3)), np.c_[labels, noise], labels
+    time, event = np.arange(1.0, 13.0), np.ones(12)
+    feature = -time
+    if kind == "group":
+        event = feature = np.tile([1.0, 0.0], 6)
+    return likelihoods.cox_partial(), np.c_[feature, noise], (time, event)
+
+
+@pytest.mark.parametrize(
+    "kind", ["group", *(pytest.param(k, marks=pytest.mark.slow) for k in ("order", "conditional"))]
+)
+def test_a_monotone_likelihood_is_separated_along_the_perfect_predictor(kind):
+    likelihood, x, target = monotone(kind)
+    fit = lg.fit(lg.map_objective(likelihood), None, x, target, throw=False)
+    assert fit.status == lg.Status.SEPARATED
+    assert "monotone" in fit.message and "coef[0]" in fit.message
+    direction = np.asarray(fit.solution.direction)
+    assert direction[0] > 5 * abs(direction[1])
+    assert np.all(np.isnan(fit.standard_errors()["coef"]))
+    if kind == "order":  # with a proper prior there is a mode
+        prior = {"coef": lg.distributions.Normal(0.0, 1.0)}
+        assert lg.fit(lg.map_objective(likelihood, prior), None, x, target).status == lg.Status.CONVERGED

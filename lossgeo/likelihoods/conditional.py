@@ -25,6 +25,8 @@ class ConditionalLogit(Likelihood):
     num_groups: int = static()
     max_cases: int = static()
 
+    can_separate = True
+
     def log_likelihood(self, params: Any, *data: Any) -> jax.Array:
         """Log-probability of the labels of each group given their sum, shape ``(num_groups,)``."""
         *inputs, target = data

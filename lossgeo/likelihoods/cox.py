@@ -78,6 +78,8 @@ class CoxPartial(Likelihood):
     strata: Any = None
     entry: Any = None
 
+    can_separate = True
+
     @property
     def has_case_weights(self) -> bool:  # type: ignore[override]
         """See :attr:`Likelihood.has_case_weights`; the exact partial likelihood has none."""

@@ -33,6 +33,9 @@ class Likelihood:
     has_case_weights: bool = False
     """Whether there is one term for all cases, each of which still has a weight and a score (a partial likelihood)."""
 
+    can_separate: bool = False
+    """Whether it is concave in a predictor and bounded by 0: without a maximum only where the predictor is perfect."""
+
     @property
     def supports(self) -> Any:
         """Supports of the parameters that the model itself knows, a tree prefix; ``None`` for none."""
