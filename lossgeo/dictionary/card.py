@@ -111,6 +111,9 @@ class Explanation:
         head = f"MAP = {self.name}\n{'certificate':<12} {self._certificate()}"
         return "\n".join([head, *(f"{label:<12} {text}" for label, text in self._rows())])
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         rows = [("certificate", self._certificate()), *self._rows()]
         body = "".join(f"<tr><th>{label}</th><td>{html.escape(text)}</td></tr>" for label, text in rows)

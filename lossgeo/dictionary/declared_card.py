@@ -128,7 +128,10 @@ def _name_of_noise(posed: Posed, reading: Reading, reasons: list[str]) -> tuple[
     varying = [k for k in parts if k not in PREDICTORS and name in SCALED and _varies_between_rows(parts[k])]
     if varying and not set(varying) & set(reading.moving):
         return loss, "weighted least squares" if name == "Normal" else f"{problem} with known {varying[0]} of each row"
-    if varying or reading.entangled:
+    zeros = [name for name in reading.entangled if "zero" in name]
+    if zeros:
+        reasons.append("the probability of a zero depends on the coefficients of the mean too")
+    if varying or (reading.entangled and not zeros):
         which = ", ".join(varying or reading.entangled)
         return loss, f"heteroscedastic {problem} (its {which} depends on the row or on the coefficients)"
     if predictor.affine and predictor.coef is None:

@@ -56,13 +56,21 @@ GENERALIZED: dict[str, tuple[str, str]] = {
     "Weibull": ("Weibull loss", "Weibull regression"),
     "LogLogistic": ("log-logistic loss", "log-logistic regression (proportional survival odds)"),
     "LogNormal": ("RSS of logarithms/(2 s2)", "log-normal regression"),
+    "ZeroInflatedPoisson": ("zero-inflated Poisson loss", "zero-inflated Poisson regression"),
+    "ZeroInflatedNegativeBinomial": (
+        "zero-inflated negative binomial loss",
+        "zero-inflated negative binomial regression",
+    ),
+    "HurdlePoisson": ("hurdle Poisson loss", "Poisson hurdle regression"),
+    "HurdleNegativeBinomial": ("hurdle negative binomial loss", "negative binomial hurdle regression"),
     "CoxPartial": ("partial likelihood", "Cox proportional hazards"),
     "ConditionalLogit": ("conditional likelihood", "conditional logistic regression"),
 }
 USUAL_LINK = {
     "Bernoulli": "logit", "Binomial": "logit", "BinomialCounts": "logit", "BetaBinomial": "logit", "Beta": "logit",
     "Geometric": "logit", "Poisson": "log", "NegativeBinomial": "log", "Exponential": "log", "Weibull": "log",
-    "LogLogistic": "log",
+    "LogLogistic": "log", "ZeroInflatedPoisson": "log", "ZeroInflatedNegativeBinomial": "log", "HurdlePoisson": "log",
+    "HurdleNegativeBinomial": "log",
 }  # fmt: skip
 BINARY = {"probit": "probit regression", "complementary log-log": "complementary log-log regression"}
 

@@ -16,6 +16,7 @@ from lossgeo import distributions as dist
 from lossgeo import links
 from lossgeo._pytree import path_name
 from lossgeo.dictionary.densities import log_odds
+from lossgeo.dictionary.zeros import BASES
 from lossgeo.likelihoods import ConditionalLogit, CoxPartial
 from lossgeo.losses import MarginLoss
 from lossgeo.models import QuasiGLM
@@ -82,6 +83,7 @@ def read_predictor(
         leaves: parameters at all probes.
         straight: lines of three probes on which parameters with a constraint do not move.
     """
+    kind = BASES.get(kind, kind)
     with np.errstate(all="ignore"):
         for link, zeta in _candidates(kind, likelihood, parts, given):
             if _is_affine(zeta, straight):

@@ -16,7 +16,8 @@ from lossgeo._compilation import quick_jit
 from lossgeo.dictionary import densities
 from lossgeo.dictionary.predictors import Predictor, leaf_names, read_predictor
 from lossgeo.dictionary.probing import rows_at_once, unit_of
-from lossgeo.distributions import Fixed, Flat, GroupLaplace, MultivariateNormal
+from lossgeo.dictionary.zeros import COMPOSED, ZERO_DENSITIES, zero_fields
+from lossgeo.distributions import Binomial, Fixed, Flat, Gamma, GroupLaplace, Hurdle, MultivariateNormal, ZeroInflated
 from lossgeo.likelihoods import ConditionalLogit, CoxPartial, FunctionLikelihood, ModelLikelihood
 from lossgeo.likelihoods.declared import LossOfModel
 from lossgeo.losses import MarginLoss
@@ -78,6 +79,8 @@ def fields(record: Any) -> dict[str, Any]:
     """The array fields of a distribution or loss, by name."""
     if record is None or isinstance(record, Flat | Fixed | Tied):
         return {}
+    if isinstance(record, ZeroInflated | Hurdle):
+        return zero_fields(record, fields(record.base))
     return {f.name: getattr(record, f.name) for f in dataclasses.fields(record) if not f.metadata.get("static")}
 
 
@@ -126,8 +129,12 @@ def read(posed: Posed) -> Reading | None:
 
 def _entangled(posed: Posed, kind: type, moving: tuple[str, ...], predictor: Predictor) -> tuple[str, ...]:
     """Hyper-parameters that are no mean and depend on leaves that the mean depends on, from the jaxpr."""
-    mean = next((name for name in ("loc", "mean") if name in moving), None)
-    others = tuple(name for name in moving if name in ("scale", "df", "delta", "quantile", "concentration"))
+    # The rate of a gamma is its concentration over the mean, and no mean.
+    means = ("loc", "mean") if kind is Gamma else ("loc", "mean", "log_rate", "rate")
+    mean = next((name for name in means if name in moving), None)
+    others = tuple(
+        name for name in moving if name in ("scale", "df", "delta", "quantile", "concentration") or "zero" in name
+    )
     if not isinstance(posed.objective.likelihood, ModelLikelihood) or not others:
         return ()
     leaves, tree = jax.tree.flatten(posed.template)
@@ -151,10 +158,13 @@ def _kind(likelihood: Any, params: Any, inputs: list[Any]) -> type | None:
     """Class of the distribution, likelihood or loss, if it is in the tables."""
     if isinstance(likelihood, ModelLikelihood):
         try:
-            found = type(jax.eval_shape(likelihood.distribution, params, *inputs))
+            distribution = jax.eval_shape(likelihood.distribution, params, *inputs)
         except Exception:  # a foreign distribution that is no pytree, whatever it raises
             return None
-        known = found in densities.NEGATIVE_LOG_DENSITIES and not issubclass(found, MultivariateNormal | GroupLaplace)
+        found = type(distribution)
+        if found in (ZeroInflated, Hurdle):
+            found = COMPOSED.get((found, type(distribution.base)), found)
+        known = _formula(found) is not None and not issubclass(found, MultivariateNormal | GroupLaplace)
         return found if known or found is BinomialCounts else None
     if isinstance(likelihood, CoxPartial):
         return CoxPartial if likelihood.ties != "exact" else None
@@ -265,14 +275,17 @@ def _likelihood_terms(likelihood: Any, kind: type, seen: dict[str, Any], target:
     y = np.asarray(target, float)
     with_axis = ("logits", "probs") if kind.__name__ == "Categorical" else ("cutpoints",)
     parts = {name: _expand(part, y.ndim + (name in with_axis)) for name, part in parts.items()}
-    chosen = densities.NEGATIVE_LOG_DENSITIES[_density_class(kind)]
+    chosen = _formula(kind)
+    assert chosen is not None
     with np.errstate(all="ignore"):
         return np.broadcast_to(chosen(parts, y), (count, *y.shape))
 
 
-def _density_class(kind: type) -> type:
-    by_name = {c.__name__: c for c in densities.NEGATIVE_LOG_DENSITIES}
-    return by_name["Binomial"] if kind is BinomialCounts else kind
+def _formula(kind: type) -> Any:
+    """The formula of a family, or ``None``."""
+    if kind is BinomialCounts:
+        kind = Binomial
+    return ZERO_DENSITIES.get(kind) or densities.NEGATIVE_LOG_DENSITIES.get(kind)
 
 
 def _prior(entry: Any, parts: dict[str, Any], leaf: np.ndarray) -> tuple[np.ndarray, Prior]:

@@ -59,6 +59,11 @@ CASES = {
         lambda: glm(models.glm(dist.Bernoulli, links.probit), LABELS), "probit (not canonical)"),
     "ridge-penalized Poisson regression": (
         lambda: (posed(lambda e: dist.Poisson(jnp.exp(e))), INIT, (X, COUNTS)), "log (canonical)"),
+    "ridge-penalized zero-inflated Poisson regression": (
+        lambda: (posed(lambda e: dist.ZeroInflated(dist.Poisson(jnp.exp(e)), 0.2)), INIT, (X, COUNTS)), "log"),
+    "ridge-penalized negative binomial hurdle regression": (
+        lambda: (posed(lambda e: dist.Hurdle(dist.NegativeBinomial(jnp.exp(e), 2.0), logits=0.1 * e)), INIT,
+                 (X, COUNTS)), "log"),
     "ridge-penalized negative binomial regression": (lambda: glm(models.glm(dist.NegativeBinomial), COUNTS), "log"),
     "ridge-penalized gamma regression with the log link": (
         lambda: glm(models.glm(dist.Gamma, links.log), POSITIVE), "log (not canonical)"),
@@ -245,3 +250,13 @@ def test_a_mean_that_is_tied_to_the_noise_scale_is_not_plain_least_squares():
     prior = {"coef": dist.Flat(), "intercept": priors.Tied("scale"), "scale": dist.HalfNormal(1.0)}
     card = lg.explain(lg.map_objective(lg.likelihood(model), prior), {**INIT, "scale": jnp.ones(())}, X, Y)
     assert card.recognized and "heteroscedastic" in card.name and card.conventions == {}
+
+
+@pytest.mark.slow
+def test_zeros_that_share_the_coefficients_of_the_mean_are_told():
+    shared = posed(lambda e: dist.Hurdle(dist.Poisson(jnp.exp(e)), logits=0.1 * e))
+    apart = posed(lambda e: dist.Hurdle(dist.Poisson(jnp.exp(e)), 0.3))
+    for objective, told in ((shared, True), (apart, False)):
+        card = lg.explain(objective, INIT, X, COUNTS)
+        assert card.name == "ridge-penalized Poisson hurdle regression"
+        assert ("depends on the coefficients of the mean" in str(card)) is told
