@@ -1,6 +1,5 @@
 """The host driver of long fits: pieces of the compiled loop, with progress, a callback, and Ctrl-C in between."""
 
-import functools
 import sys
 import time
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from typing import Any
 
 import jax
 
+from lossgeo._compilation import quick_jit
 from lossgeo._pytree import pytree, static
 from lossgeo.objective import Objective
 from lossgeo.planning import Plan, plan_for
@@ -123,7 +123,7 @@ def _show(plan: Plan, done: int, budget: int, state: Any) -> None:
     sys.stderr.flush()
 
 
-@functools.partial(jax.jit, static_argnames="solver")
+@quick_jit(small=True, static_argnames="solver")
 def start_fit(posed: Posed, tol: Any, solver: Any) -> Started:
     """State and plan of a fit at its start, and the faults of its input."""
     problem = as_problem(posed)
@@ -137,11 +137,11 @@ def start_fit(posed: Posed, tol: Any, solver: Any) -> Started:
     return Started(state, check_values(posed, seen=seen), plan)
 
 
-@functools.partial(jax.jit, static_argnames="plan")
+@quick_jit(small=True, static_argnames="plan")
 def _advance(posed: Posed, state: Any, tol: Any, until: Any, plan: Plan) -> Any:
     return advance(as_problem(posed), plan, state, tol, until)
 
 
-@functools.partial(jax.jit, static_argnames="plan")
+@quick_jit(small=True, static_argnames="plan")
 def _finish(posed: Posed, state: Any, tol: Any, interrupted: Any, plan: Plan) -> Solution:
     return finish(as_problem(posed), plan, state, tol, interrupted)

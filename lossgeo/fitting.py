@@ -245,7 +245,7 @@ def _is_ill_conditioned(posed: Posed, solution: Solution) -> bool:
     return size is not None and size <= LARGEST_ROOT and bool(_has_full_rank(posed))
 
 
-@quick_jit()
+@quick_jit(small=True)
 def _has_full_rank(posed: Posed) -> jax.Array:
     """Whether the columns of the root of the metric at the start are independent to working precision."""
     rows = fisher_root(posed.to_unconstrained(posed.template), posed).rows
@@ -264,7 +264,7 @@ def tolerance(params: Any, tol: float | None) -> float:
     return float(tol)
 
 
-@quick_jit(static_argnames="solver")
+@quick_jit(small=True, static_argnames="solver")
 def _solve_checked(
     objective: Objective, params: Any, data: tuple[Any, ...], weights: Any, tol: Any, max_steps: Any, solver: Any
 ) -> tuple[Posed, Solution, Checks]:
@@ -275,7 +275,7 @@ def _solve_checked(
     return posed, solution, checks
 
 
-@quick_jit()
+@quick_jit(small=True)
 def _judge(posed: Posed, tol: Any) -> tuple[Solution, Checks]:
     """Certify given parameters."""
     return conclude_given(posed, tol), check_values(posed, fitted=True)

@@ -140,7 +140,7 @@ def solve_grid(
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
 
-@quick_jit(static_argnames=("size", "solver"))
+@quick_jit(small=True, static_argnames=("size", "solver"))
 def _begin(objective: Objective, params: Any, data: tuple[Any, ...], weights: Any, size: int, solver: Any) -> _Begun:
     """Check the values, and the start of the first fits."""
     posed = pose(objective, params, data, weights)

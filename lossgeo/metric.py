@@ -106,17 +106,24 @@ def is_curved(posed: Posed) -> bool:
     The location is ``loc``, or the one hyper-parameter of a family that has no other. A function of each entry of a
     linear predictor, as in a generalised linear model, does not count: there Newton's method needs no help.
     """
-    size = root_size(posed)
-    if size is None or size > LARGEST_ROOT:
+    if not isinstance(posed.objective.likelihood, ModelLikelihood):
         return False
 
     def location(params: Any) -> jax.Array:
         distribution = posed.objective.likelihood.distribution(params, *posed.data[:-1])
+        if not isinstance(distribution, Distribution):
+            raise NotImplementedError
         parts = dict(_parts(distribution))
         chosen = parts.get("loc", next(iter(parts.values())) if len(parts) == 1 else None)
         return jnp.zeros(()) if chosen is None else chosen
 
-    return not all(is_generalized_linear(location, posed.template))
+    try:
+        if all(is_generalized_linear(location, posed.template)):
+            return False
+    except NotImplementedError:  # no hyper-parameters that are known, so no metric
+        return False
+    size = root_size(posed)
+    return size is not None and size <= LARGEST_ROOT
 
 
 def has_flat_prior(posed: Posed) -> bool:

@@ -161,7 +161,8 @@ def test_underdispersed_counts_run_to_the_boundary_and_the_mean_is_right():
 
     objective = lg.map_objective(log_likelihood, supports={"k": supports.positive})
     fit = attempt(objective, {"log_mean": jnp.asarray(0.0), "k": jnp.asarray(1.0)}, y)
-    assert fit.status in (lg.Status.AT_BOUNDARY, lg.Status.NOT_POSITIVE_DEFINITE)  # the noise may curve either way
+    # The noise may curve either way, or not at all.
+    assert fit.status in (lg.Status.AT_BOUNDARY, lg.Status.NOT_POSITIVE_DEFINITE, lg.Status.UNIDENTIFIED)
     assert "k" in fit.message
     np.testing.assert_allclose(fit.params["log_mean"], 1.16315080980568, rtol=1e-8)
 
@@ -385,7 +386,7 @@ def test_inference_for_anybodys_parameters():
     fit = lg.fit(LINEAR, start(3, sigma=1.0), X, Y)
     other = lg.Fit.from_params(LINEAR, jax.tree.map(np.asarray, fit.params), X, Y)
     assert other.status == lg.Status.CONVERGED and other.plan is None and other.num_steps == 0
-    np.testing.assert_allclose(other.covariance(), fit.covariance(), rtol=1e-8)
+    np.testing.assert_allclose(other.covariance(), fit.covariance(), rtol=1e-8, atol=1e-15)  # some are 0
     np.testing.assert_allclose(other.value, fit.value, rtol=1e-14)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from lossgeo import linalg
+from lossgeo._compilation import quick_jit
 from lossgeo.likelihoods import fisher_information
 from lossgeo.posing import Posed, objective_value
 from lossgeo.solvers import FlatProblem, Problem, Status
@@ -96,17 +97,25 @@ def covariance(fit: Fitted, cov: CovarianceKind = "observed") -> jax.Array:
 
 def standard_errors(fit: Fitted, cov: CovarianceKind = "observed") -> Any:
     """Square roots of the diagonal of :func:`covariance`, as a tree like the parameters; NaN where it is not known."""
-    diagonal = jnp.diagonal(covariance(fit, cov))
-    _, unravel = ravel_pytree(fit.solution.params)
-    return unravel(jnp.sqrt(diagonal).astype(ravel_pytree(fit.solution.params)[0].dtype))
+    errors = _root_of_diagonal(covariance(fit, cov), fit.solution.params)
+    return jax.tree.map(jnp.asarray, errors)
 
 
 def unconstrained_standard_errors(fit: Fitted, cov: CovarianceKind = "observed") -> list[np.ndarray]:
     """Standard errors of the unconstrained coordinates, a list like ``posed.to_unconstrained``."""
-    u = fit.posed.to_unconstrained(fit.solution.params)
-    _, unravel = ravel_pytree(u)
-    matrix = _unconstrained(fit.posed, fit.solution, cov)
-    return [np.asarray(v) for v in unravel(jnp.sqrt(jnp.diagonal(matrix)))]
+    like = jax.eval_shape(fit.posed.to_unconstrained, fit.solution.params)
+    return _root_of_diagonal(_unconstrained(fit.posed, fit.solution, cov), like)
+
+
+def _root_of_diagonal(matrix: jax.Array, like: Any) -> Any:
+    """Standard errors as a tree; on the host, where nothing is compiled for it."""
+    with np.errstate(invalid="ignore"):
+        roots = np.sqrt(np.diagonal(np.asarray(matrix)))
+    leaves, tree = jax.tree.flatten(like)
+    parts = np.split(roots, np.cumsum([leaf.size for leaf in leaves])[:-1]) if leaves else []
+    return jax.tree.unflatten(
+        tree, [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in zip(parts, leaves, strict=True)]
+    )
 
 
 def _covariance_in_user_coordinates(posed: Posed, solution: Solution, cov: str) -> jax.Array:
@@ -190,5 +199,5 @@ def _scores(posed: Posed, z: jax.Array, flat: FlatProblem) -> jax.Array:
     return jax.jacfwd(terms)(z)
 
 
-_covariance = jax.jit(_covariance_in_user_coordinates, static_argnums=2)
-_unconstrained = jax.jit(_unconstrained_covariance, static_argnums=2)
+_covariance = quick_jit(small=True, static_argnums=2)(_covariance_in_user_coordinates)
+_unconstrained = quick_jit(small=True, static_argnums=2)(_unconstrained_covariance)

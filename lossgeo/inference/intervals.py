@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lossgeo import numerics
+from lossgeo._compilation import quick_jit
 from lossgeo.inference.covariance import CovarianceKind, Fitted, standard_errors, unconstrained_standard_errors
+from lossgeo.posing import Posed
 from lossgeo.priors import Tied
 
 __all__ = ["wald_interval"]
@@ -40,12 +42,22 @@ def wald_interval(fit: Fitted, level: float = 0.95, cov: CovarianceKind = "obser
     z = NormalDist().inv_cdf(0.5 + level / 2)
     posed, params = fit.posed, fit.solution.params
     errors = unconstrained_standard_errors(fit, cov)
-    leaves, tree = jax.tree.flatten(params)
-    u = posed.to_unconstrained(params)
+    leaves = jax.tree.leaves(params)
     entries = posed.objective.prior.entries(posed.template)
     tied = [entries is not None and isinstance(entries[k].distribution, Tied) for k in range(len(leaves))]
     shaped = any(tied) or any(s.event_ndim for s in posed.supports)
     spreads = jax.tree.leaves(standard_errors(fit, cov)) if shaped else leaves
+    low, high = _ends(posed, params, errors, spreads, z, tuple(tied))
+    return _follow(posed, params, low, high, tied) if any(tied) else (low, high)
+
+
+@quick_jit(small=True, static_argnums=5)
+def _ends(
+    posed: Posed, params: Any, errors: list[Any], spreads: list[Any], z: Any, tied: tuple[bool, ...]
+) -> tuple[Any, Any]:
+    """Ends from standard errors in unconstrained coordinates and in the user's, in one compiled call."""
+    leaves, tree = jax.tree.flatten(params)
+    u = posed.to_unconstrained(params)
     ends = []
     for leaf, v, error, spread, support, follows in zip(leaves, u, errors, spreads, posed.supports, tied, strict=True):
         if support.event_ndim:
@@ -58,7 +70,7 @@ def wald_interval(fit: Fitted, level: float = 0.95, cov: CovarianceKind = "obser
             pair = support.forward(v - z * error), support.forward(v + z * error)
         ends.append([end.astype(leaf.dtype) for end in pair])
     low, high = (jax.tree.unflatten(tree, side) for side in zip(*ends, strict=True))
-    return _follow(posed, params, low, high, tied) if any(tied) else (low, high)
+    return low, high
 
 
 def _between(x: jax.Array, reach: jax.Array, low: np.ndarray, high: np.ndarray) -> tuple[jax.Array, jax.Array]:

@@ -6,12 +6,15 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from lossgeo._compilation import quick_jit
 from lossgeo.duality import duality_gap
 from lossgeo.inference.covariance import CovarianceKind, Fitted, standard_errors
 from lossgeo.inference.intervals import wald_interval
 from lossgeo.messages import coordinate_names, describe
+from lossgeo.posing import Posed
 from lossgeo.priors import Tied
 from lossgeo.solvers import Status
 
@@ -111,9 +114,8 @@ def summarize(fit: Fitted, cov: CovarianceKind = "observed", level: float = 0.95
 
     columns = coordinate_names(params), flat(params), flat(errors), flat(low), flat(high), _remarks(fit)
     rows = tuple(Row(*row) for row in zip(*columns, strict=True))
-    terms = posed.objective.log_likelihood(params, *posed.data)
-    log_likelihood = float(posed.objective.likelihood.total(params, *posed.data, weights=posed.weights))
-    log_prior = float(posed.objective.log_prior(params))
+    terms = jax.eval_shape(posed.objective.likelihood.log_likelihood, params, *posed.data)
+    log_likelihood, log_prior = (float(v) for v in _log_densities(posed, params))
     status = Status(int(solution.status))
     certificate = f"EDM {float(solution.edm):.1e} nats"
     if not bool(np.all(np.asarray(solution.certificate.free))):
@@ -123,7 +125,7 @@ def summarize(fit: Fitted, cov: CovarianceKind = "observed", level: float = 0.95
     facts = [
         ("status", status.name),
         ("certificate", certificate),
-        ("observations", str(np.size(terms))),
+        ("observations", str(terms.size)),
         (
             "log-likelihood" if posed.objective.likelihood.is_density else "pseudo-log-likelihood",
             f"{log_likelihood:.6f} nats",
@@ -135,6 +137,14 @@ def summarize(fit: Fitted, cov: CovarianceKind = "observed", level: float = 0.95
         facts.append(("plan", str(solution.plan)))
     facts.append(("steps", str(int(solution.num_steps))))
     return Summary(rows, tuple(facts), level, describe(posed, solution, fit.tol))
+
+
+@quick_jit(small=True)
+def _log_densities(posed: Posed, params: Any) -> tuple[jax.Array, jax.Array]:
+    """Log-likelihood and log-prior, in nats."""
+    total = posed.objective.likelihood.total(params, *posed.data, weights=posed.weights)
+    prior = posed.objective.prior
+    return total, jnp.asarray(prior.log_prior(prior.complete(params)))
 
 
 def _remarks(fit: Fitted) -> list[str]:
