@@ -6,6 +6,8 @@ import jax
 import numpy as np
 
 from lossgeo._pytree import path_name
+from lossgeo.likelihoods import ModelLikelihood
+from lossgeo.piecewise import NOISES
 from lossgeo.posing import Posed
 from lossgeo.solvers import Status
 from lossgeo.solving import Solution
@@ -65,7 +67,7 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
     if status == Status.MAX_STEPS:
         return (
             f"Not converged: the budget of {steps} steps ran out; {left}. Raise max_steps, start closer, or let "
-            "solver='auto' choose."
+            f"solver='auto' choose.{_hint_of_kinks(posed)}"
         )
     if status == Status.INTERRUPTED:
         return f"Interrupted after {steps} steps; {left}. The parameters are those reached."
@@ -73,7 +75,7 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
         return (
             f"Not converged: no step decreases the objective any further after {steps} steps, but {left}. Either "
             "rounding error dominates (rescale the data, use float64) or the objective is not smooth where it "
-            f"stands: a kink in the likelihood, a branch, a randomised function.{precision}"
+            f"stands: a kink in the likelihood, a branch, a randomised function.{_hint_of_kinks(posed)}{precision}"
         )
     if status == Status.NOT_FINITE:
         return (
@@ -128,6 +130,26 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
     return (
         f"No finite optimum: the objective keeps decreasing, or stays flat, along {leading}. Give the parameters a "
         "proper prior, or check the sign of the log-density."
+    )
+
+
+def _hint_of_kinks(posed: Posed) -> str:
+    """What a model whose noise has a kink would need in order to be solved."""
+    likelihood, kinds = posed.objective.likelihood, []
+    if not isinstance(likelihood, ModelLikelihood):
+        return ""
+
+    def evaluate(params: Any) -> Any:
+        kinds.append(type(likelihood.distribution(params, *posed.data[:-1])))
+        return ()
+
+    jax.eval_shape(evaluate, posed.template)
+    if kinds[0] not in NOISES:
+        return ""
+    return (
+        f" {kinds[0].__name__} noise has kinks, which solvers.InteriorPoint resolves where the location is linear, the "
+        "priors are flat, Normal, Laplace or ElasticNet, and the scale is held (distributions.Fixed) or all priors "
+        "are flat."
     )
 
 

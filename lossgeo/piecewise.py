@@ -27,7 +27,7 @@ from lossgeo.priors import FunctionPrior, Tied, TreePrior
 from lossgeo.solvers import Pieces, Problem
 from lossgeo.structure import depends_on, is_affine
 
-__all__ = ["Piecewise", "piecewise", "with_pieces"]
+__all__ = ["NOISES", "Piecewise", "piecewise", "with_pieces"]
 
 
 NOISES = (Laplace, AsymmetricLaplace, EpsilonInsensitive)

@@ -275,6 +275,13 @@ def test_solve_maps_over_levels():
         np.testing.assert_allclose(together.params["coef"][k], one["coef"], rtol=1e-12)
 
 
+def test_what_cannot_be_solved_is_told_what_it_would_need():
+    objective = lg.map_objective(lg.likelihood(laplace), {"coef": dist.Cauchy(), "intercept": dist.Flat()})
+    fit = lg.fit(objective, START, X, Y, throw=False, max_steps=30)
+    assert fit.status in (lg.Status.MAX_STEPS, lg.Status.STALLED)
+    assert "Laplace noise has kinks" in fit.message and "the priors are flat, Normal" in fit.message
+
+
 @pytest.mark.slow
 def test_support_vectors_move_with_the_constant():
     def coef(spread):
