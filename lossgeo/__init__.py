@@ -22,6 +22,7 @@ from lossgeo.fitting import fit as fit
 from lossgeo.inference import geometry_of as geometry_of
 from lossgeo.likelihoods import likelihood as likelihood
 from lossgeo.likelihoods import pseudo_likelihood as pseudo_likelihood
+from lossgeo.minibatching import minibatch as minibatch
 from lossgeo.objective import Objective as Objective
 from lossgeo.objective import map_objective as map_objective
 from lossgeo.paths import cross_validate as cross_validate

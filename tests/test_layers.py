@@ -42,6 +42,7 @@ FLOORS = [
         "driving",
         "fitting",
         "grids",
+        "minibatching",
         "paths",
         "sklearn",
     },

@@ -11,5 +11,6 @@ from lossgeo.inference.geometry import geometry_of as geometry_of
 from lossgeo.inference.intervals import wald_interval as wald_interval
 from lossgeo.inference.quantiles import hall_sheather_bandwidth as hall_sheather_bandwidth
 from lossgeo.inference.quantiles import quantile_covariance as quantile_covariance
+from lossgeo.inference.resampling import resampling_weights as resampling_weights
 from lossgeo.inference.summary import Summary as Summary
 from lossgeo.inference.summary import summarize as summarize
