@@ -216,6 +216,7 @@ NEGATIVE_LOG_DENSITIES: dict[type, Callable[[Parts, Array], Array]] = {
     dist.StudentT: _student_t,
     dist.Cauchy: _cauchy,
     dist.Logistic: _location_scale(lambda z, h: z + 2 * _softplus(-z)),
+    dist.HyperbolicSecant: _location_scale(lambda z, h: np.logaddexp(z, -z) + math.log(math.pi / 2)),
     dist.Gumbel: _location_scale(lambda z, h: z + np.exp(-z)),
     dist.Bernoulli: lambda h, y: _softplus(log_odds(h)) - y * log_odds(h),
     dist.Binomial: _binomial,

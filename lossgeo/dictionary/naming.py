@@ -36,6 +36,7 @@ LOCATED: dict[str, tuple[str, str]] = {
     "StudentT": ("sum (df+1)/2 log(1 + r^2/(df s2))", "robust Student-t regression"),
     "Cauchy": ("sum log(1 + r^2/s^2)", "robust Cauchy regression"),
     "Logistic": ("sum 2 log cosh(r/(2 s))", "regression with logistic errors"),
+    "HyperbolicSecant": ("sum log cosh(r/s)", "log-cosh regression"),
     "Gumbel": ("sum r/s + exp(-r/s)", "regression with Gumbel errors"),
 }
 GENERALIZED: dict[str, tuple[str, str]] = {

@@ -60,6 +60,8 @@ CASES = {
         density(lambda e: dist.Cauchy(e, 0.7), L1), Y, {"df": 1.0, "s2": 0.49, "b of coef": 0.3}),
     "ridge-penalized regression with logistic errors": (
         density(lambda e: dist.Logistic(e, 0.7), L2), Y, {"s": 0.7, "t2 of coef": 0.36}),
+    "ridge-penalized log-cosh regression": (
+        density(lambda e: dist.HyperbolicSecant(e, 0.7), L2), Y, {"s": 0.7, "t2 of coef": 0.36}),
     "elastic net": (
         density(lambda e: dist.Normal(e, 1.3), dist.ElasticNet(0.0, 0.3, 0.5)), Y,
         {"s2": 1.69, "b of coef": 0.3, "t2 of coef": 0.25}),
