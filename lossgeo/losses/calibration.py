@@ -16,6 +16,7 @@ for probabilistic classifiers, PNAS 118.
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -87,8 +88,13 @@ def calibration_refinement(
         frequencies = np.clip(geometry.projection_monotone(frequencies, counts.astype(float)), 0, 1)
     recalibrated = np.asarray(frequencies)[group]
 
-    def mean_loss(q: np.ndarray) -> float:
-        return float(jnp.mean(rule(np.stack([1 - q, q], axis=-1), y.astype(int))))
-
-    own, best, base = mean_loss(p), mean_loss(recalibrated), mean_loss(np.full(p.size, y.mean()))
+    forecasts = np.stack([p, recalibrated, np.full(p.size, y.mean())])
+    own, best, base = (float(v) for v in _mean_losses(rule, forecasts, y.astype(int)))
     return Calibration(own, own - best, base - best, base, recalibrated)
+
+
+@jax.jit
+def _mean_losses(rule: ScoringRule, probs: jax.Array, labels: jax.Array) -> jax.Array:
+    """Mean losses of several forecasts, shape ``(k, n)``, of the same labels."""
+    pairs = jnp.stack([1 - probs, probs], axis=-1)
+    return jnp.mean(rule(pairs, jnp.broadcast_to(labels, probs.shape)), axis=-1)

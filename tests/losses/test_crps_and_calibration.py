@@ -30,6 +30,7 @@ def SCORE(forecast):
     return score, slope, losses.crps(jax.tree.map(jnp.float32, forecast), jnp.float32(Y))
 
 
+CRPS = jax.jit(losses.crps)
 CDF = jax.jit(lambda forecast, x: forecast.cdf(x))
 
 
@@ -65,7 +66,7 @@ def test_crps_is_the_integral_of_pinball_losses():
 
 
 def test_crps_of_student_between_its_limits():
-    normal = losses.crps(dist.Normal(0.5, 1.3), Y)
+    normal = SCORE(dist.Normal(0.5, 1.3))[0]
     student = lambda df: SCORE(dist.StudentT(df, 0.5, 1.3))[0]  # noqa: E731
     np.testing.assert_allclose(student(np.inf), normal, rtol=1e-14)
     np.testing.assert_allclose(student(1e6), normal, rtol=1e-5)
@@ -74,11 +75,11 @@ def test_crps_of_student_between_its_limits():
 
 
 def test_crps_at_its_edges():
-    np.testing.assert_allclose(losses.crps(dist.Normal(0.5, 1e-9), Y), np.abs(Y - 0.5), rtol=1e-8)
+    np.testing.assert_allclose(CRPS(dist.Normal(0.5, 1e-9), Y), np.abs(Y - 0.5), rtol=1e-8)
     np.testing.assert_allclose(losses.crps(dist.Bernoulli(0.3), np.array([0, 1])), [0.09, 0.49], rtol=1e-14)
     for wrong in (dist.Normal(0.0, -1.0), dist.Uniform(1.0, 0.0), dist.Exponential(-2.0), dist.LogNormal(0.0, -1.0)):
-        assert np.all(np.isnan(losses.crps(wrong, Y)))
-    gradient = jax.grad(lambda d, y: losses.crps(d, y))(dist.LogNormal(0.3, 0.8), -1.0)
+        assert np.all(np.isnan(CRPS(wrong, Y)))
+    gradient = jax.jit(jax.grad(losses.crps))(dist.LogNormal(0.3, 0.8), -1.0)
     assert np.all(np.isfinite(jax.tree.leaves(gradient)))
     with pytest.raises(NotImplementedError, match="no closed form for Gumbel.*crps_of_draws"):
         losses.crps(dist.Gumbel(), 0.0)
@@ -114,24 +115,32 @@ def pair(q):
     return np.stack([1 - q, q], axis=-1)
 
 
+@jax.jit
+def PARTS(rule, probs, recalibrated, base):
+    """Mean entropies, mean regrets of the truth ``recalibrated``, and the mean loss."""
+    entropies = [jnp.mean(rule.entropy(q)) for q in (base, recalibrated)]
+    regrets = [jnp.mean(rule.regret(recalibrated, q)) for q in (probs, base)]
+    return entropies, regrets, jnp.mean(rule(probs, jnp.asarray(LABELS)))
+
+
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("monotone", [True, False])
 def test_the_parts_are_an_entropy_and_a_bregman_divergence(rule, monotone):
     found = losses.calibration_refinement(PROBS, LABELS, rule, monotone=monotone)
     c = found.recalibrated
-    np.testing.assert_allclose(found.mean_loss, np.mean(rule(pair(PROBS), LABELS)), rtol=1e-13)
     total = found.miscalibration - found.discrimination + found.uncertainty
     np.testing.assert_allclose(total, found.mean_loss, rtol=1e-13)
     base = np.full(400, LABELS.mean())
-    np.testing.assert_allclose(found.uncertainty, np.mean(rule.entropy(pair(base))), rtol=1e-12)
-    np.testing.assert_allclose(found.refinement, np.mean(rule.entropy(pair(c))), rtol=1e-12)
+    entropies, regrets, losses_of_probs = PARTS(rule, pair(PROBS), pair(c), pair(base))
+    np.testing.assert_allclose(found.mean_loss, losses_of_probs, rtol=1e-13)
+    np.testing.assert_allclose([found.uncertainty, found.refinement], entropies, rtol=1e-12)
     # Regret, the Bregman divergence of minus the entropy, from the forecast and from the base rate.
-    divergence = np.mean(rule.regret(pair(c), pair(PROBS)))
+    divergence, gain = regrets
     if monotone:  # a projection on a cone: Pythagoras as an inequality
         assert found.miscalibration >= divergence > 0
     else:
         np.testing.assert_allclose(found.miscalibration, divergence, rtol=1e-11)
-    np.testing.assert_allclose(found.discrimination, np.mean(rule.regret(pair(c), pair(base))), rtol=1e-11)
+    np.testing.assert_allclose(found.discrimination, gain, rtol=1e-11)
     assert found.miscalibration > 0 and found.discrimination > 0
     order = np.argsort(PROBS, kind="stable")
     assert not monotone or np.all(np.diff(c[order]) >= 0)
@@ -168,9 +177,14 @@ def test_every_proper_score_is_the_mixture_of_elementary_ones(name):
     """The mean loss of the scores f*(p) is the integral of the Murphy curve times Schervish's weight."""
     loss = MIXED[name]
     theta, measure = pieces(np.unique(np.concatenate([[0.0, 0.5, 1.0], PROBS])))
-    curve = losses.murphy_curve(PROBS, LABELS, theta)
-    mixture = measure @ (np.asarray(curve) * np.asarray(loss.weight(theta)))
-    mean = np.mean(loss.pointwise(loss.minimizer(PROBS), LABELS))
+
+    @jax.jit
+    def both(probs, theta):
+        curve = losses.murphy_curve(probs, LABELS, theta)
+        return curve * loss.weight(theta), jnp.mean(loss.pointwise(loss.minimizer(probs), LABELS))
+
+    density, mean = both(PROBS, theta)
+    mixture = measure @ np.asarray(density)
     np.testing.assert_allclose(mixture, mean, rtol=1e-12)
 
 

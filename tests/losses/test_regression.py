@@ -34,7 +34,8 @@ EVERY_DEVIANCE = pytest.mark.parametrize("loss", DEVIANCES.values(), ids=DEVIANC
 R = np.array([-300.0, -4.0, -1.1, -0.7, -0.4, -1e-9, 0.0, 1e-5, 0.3, 0.4, 0.9, 5.0, 1e8])
 SAMPLE = np.random.default_rng(4).standard_t(3, size=15) * 2
 WEIGHTS = np.random.default_rng(5).uniform(0.1, 2, size=15)
-VALUE = jax.jit(lambda loss, r: loss.value(r))
+VALUE = jax.jit(lambda loss, *args: loss.value(*args))
+PROX = jax.jit(lambda loss, *args: loss.prox(*args))
 SLOPE = jax.jit(lambda loss, r: loss.derivative(r))
 TOTAL = jax.jit(lambda loss, y, w, grid: jax.vmap(lambda c: jnp.sum(w * loss.value(y - c)))(grid))
 
@@ -59,7 +60,7 @@ LINE, LINE_WEIGHTS = line_rule()
 @EVERY
 def test_closed_forms_of_residual_losses(loss):
     v, step = np.linspace(-4.1, 4.2, 23), np.geomspace(0.05, 20, 23)
-    np.testing.assert_allclose(loss.prox(v, step), RegressionLoss.prox(loss, v, step), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(PROX(loss, v, step), RegressionLoss.prox(loss, v, step), rtol=1e-7, atol=1e-9)
     numbers = lambda r: np.asarray(VALUE(loss, r))  # noqa: E731
     slopes = lambda r: np.asarray(SLOPE(loss, r))  # noqa: E731
     assert is_convex(numbers) is loss.convex
@@ -222,7 +223,7 @@ def test_a_deviance_is_minimized_by_the_mean(loss):
     mean = float(loss.minimizer(y, weights))
     np.testing.assert_allclose(mean, np.average(y, weights=weights), rtol=1e-14)
     candidates = mean + np.linspace(-0.5, 0.5, 1001) * mean
-    totals = weights @ np.asarray(loss.value(y[:, None], candidates[None, :]))
+    totals = weights @ np.asarray(VALUE(loss, *np.broadcast_arrays(y[:, None], candidates)))
     assert np.argmin(totals) == 500 and np.all(totals >= totals[500])
 
 
@@ -262,9 +263,9 @@ def test_edges_of_deviances_and_proximal_maps():
     )
     for loss in (losses.poisson_deviance, losses.TweedieDeviance(1.5), losses.gamma_deviance):
         keep = slice(4) if loss.power == 2 else slice(5)
-        eta = np.asarray(loss.prox(y[keep], v[keep], step[keep]))
+        eta = np.asarray(PROX(loss, y[keep], v[keep], step[keep]))
         slope = np.exp((2 - loss.power) * eta) - y[keep] * np.exp((1 - loss.power) * eta)
         np.testing.assert_allclose(slope + (eta - v[keep]) / step[keep], 0, atol=1e-12)
         grid = np.linspace(-8, 8, 41)
-        values = np.asarray(jax.vmap(lambda e, loss=loss: loss.value(2.0, jnp.exp(e)))(grid))
+        values = np.asarray(VALUE(loss, np.full(41, 2.0), np.exp(grid)))
         assert loss.convex_in_log_mean and np.all(np.diff(values, 2) >= 0)

@@ -42,6 +42,14 @@ def test_edges():
         losses.brier_score(P, jnp.array([0]))
 
 
+@jax.jit
+def REGRET(loss, eta, q):
+    """The regret of the score that means ``q``, and the Bregman divergence of minus the entropy."""
+    regret = loss.conditional_risk(loss.minimizer(q), eta) - loss.bayes_risk(eta)
+    entropy, slope = jax.jvp(loss.bayes_risk, (q,), (jnp.ones_like(q),))
+    return regret, entropy + slope * (eta - q) - loss.bayes_risk(eta)
+
+
 WEIGHT = jax.jit(lambda loss, eta: loss.weight(eta))
 BINARY = {
     "logistic": (losses.logistic, losses.log_score),
@@ -59,9 +67,7 @@ def test_the_regret_of_every_proper_composite_loss_is_a_bregman_divergence(name)
     """Truth eta, forecast q by its score f*(q); the weight -H'' is what the divergence integrates over (eta, q)."""
     loss, rule = BINARY[name]
     eta, q = jnp.array([0.07, 0.3, 0.45, 0.8, 0.95]), jnp.array([0.6, 0.12, 0.48, 0.9, 0.2])
-    regret = loss.conditional_risk(loss.minimizer(q), eta) - loss.bayes_risk(eta)
-    entropy, slope = jax.jvp(loss.bayes_risk, (q,), (jnp.ones_like(q),))
-    bregman = entropy + slope * (eta - q) - loss.bayes_risk(eta)
+    regret, bregman = REGRET(loss, eta, q)
     np.testing.assert_allclose(regret, bregman, rtol=1e-11, atol=1e-15)
     assert np.all(np.asarray(regret) > 0)
     # Schervish: the integral of (c - eta) times the weight over the costs c from eta to q. Both ends from 1/2 on, by
