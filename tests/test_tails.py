@@ -55,6 +55,17 @@ BETA_KERNEL = [
     (1e12, 1e12, 0.5, 12.549998434479503708, 13),
     (1e-3, 1e12, 2.0**-40, -7.8167684532636652536, 8),
 ]
+# a, b, x, both logarithms
+BETA_TAILS = [
+    (0.001, 30.0, 0.03125, -0.00024449897227733794451, -8.3164216994181683937),
+    (0.001, 0.001, 0.5, -0.69314718055994530942, -0.69314718055994530942),
+    (0.01, 30.0, 0.03125, -0.0024684873359697474361, -6.0053837203069012709),
+    (30.0, 0.01, 0.96875, -6.0053837203069012709, -0.0024684873359697474361),
+    (0.01, 0.5, 2.0**-40, -0.29095968927280332903, -1.3765254785136405442),
+    (0.1, 1.0, 0.5, -0.069314718055994534789, -2.7035551918624043658),
+    (30.0, 1000.0, 0.03125, -0.39294358757468280651, -1.1241357444704823483),
+    (1000.0, 1000.0, 0.4375, -18.417741697682481844, -1.0029433745302032222e-8),
+]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +102,16 @@ def test_kernels_lose_only_the_digits_of_their_largest_term():
     assert np.all(np.abs(numerics.log_gamma_kernel(a, x) - value) <= 20 * np.finfo(float).eps * size)
     a, b, x, value, size = np.array(BETA_KERNEL).T
     assert np.all(np.abs(numerics.log_beta_kernel(a, b, x, 1 - x) - value) <= 20 * np.finfo(float).eps * size)
+
+
+def test_beta_tails_of_small_and_large_shapes():
+    """The smaller tail to 80 ulp, or ten over the smaller shape if that is more; the larger one is made from it."""
+    a, b, x, below, above = np.array(BETA_TAILS).T
+    found = np.array(jax.jit(numerics.log_beta_tails)(a, b, x, 1 - x))
+    smaller = np.where(below < above, found[0] - below, found[1] - above)
+    allowed = np.maximum(80, 10 / np.minimum(a, b)) * np.finfo(float).eps * np.maximum(1, -np.minimum(below, above))
+    assert np.all(np.abs(smaller) <= allowed)
+    np.testing.assert_allclose(np.exp(found[0]) + np.exp(found[1]), 1.0, rtol=1e-12)
 
 
 def test_the_rule_integrates_what_decays():

@@ -45,6 +45,14 @@ def fit_model(model, *data, **kwargs):
     return lg.fit(lg.map_objective(lg.likelihood(model)), None, *data, **kwargs)
 
 
+def assert_wald_intervals(fit, case):
+    """Those of R: the estimate and normal quantiles of the expected information."""
+    ends = np.stack([flat(end) for end in fit.interval(0.95, "expected")], axis=1)
+    errors = np.array(list(case["se_expected_information"].values()))[:, None]
+    # In standard errors: an end near 0 has no relative digits. R stopped at a gradient of 1e-6 for the probit link.
+    np.testing.assert_allclose((ends - np.array(case["wald_ci95"])) / errors, 0.0, atol=1e-6)
+
+
 def test_probit_with_observed_expected_and_robust_errors():
     case = load("binomial_probit_birthwt")
     x, y = problem(case)
@@ -58,6 +66,7 @@ def test_probit_with_observed_expected_and_robust_errors():
     assert digits(flat(fit.standard_errors("expected_sandwich")), case["se_sandwich_HC0"]) >= 6
     assert digits(flat(fit.standard_errors("sandwich")), case["se_sandwich_HC0"]) < 3
     assert digits([fit.criteria().aic, fit.criteria().bic], [case["aic"], case["bic"]]) >= 10
+    assert_wald_intervals(fit, case)
 
 
 @pytest.mark.slow
@@ -70,6 +79,10 @@ def test_canonical_links_have_one_information():
         assert digits(flat(fit.standard_errors(kind)), case["float64_reference"]["se_expected"]) >= 6
     for kind in ("sandwich", "expected_sandwich"):
         assert digits(flat(fit.standard_errors(kind)), case["se_sandwich_HC0"]) >= 6
+    # R's HC1 is HC0 times n / (n - p).
+    n, p = len(y), len(case["columns"])
+    assert digits(flat(fit.standard_errors("sandwich")) * np.sqrt(n / (n - p)), case["se_sandwich_HC1"]) >= 6
+    assert_wald_intervals(fit, case)
 
 
 @pytest.mark.slow
