@@ -33,8 +33,7 @@ KINDS = np.array(["a", "b", "c"])[np.argmax(np.stack([ETA, 0.5 * X[:, 1], 0 * ET
 COUNTS = RNG.integers(0, 3, size=N)
 
 
-REGRESSOR, CLASSIFIER = MAPRegressor(), MAPClassifier(prior=dist.Normal(0.0, 1.0))
-"""The classifier has a prior, because several checks draw labels that a flat one separates: there is no maximum."""
+REGRESSOR, CLASSIFIER = MAPRegressor(), MAPClassifier()
 
 OWN = {"check_dtype_object", "check_estimators_pickle", "check_fit_idempotent", "check_methods_subset_invariance",
        "check_sample_weight_equivalence_on_dense_data", "check_sample_weights_shape"}  # fmt: skip
@@ -177,11 +176,18 @@ def test_margin_losses_have_probabilities_where_they_remember_them():
 def test_a_fit_that_does_not_exist_warns_or_raises():
     separated = np.where(X[:, 0] > 0, "right", "left")
     with pytest.warns(ConvergenceWarning, match="SEPARATED"):
-        found = MAPClassifier().fit(X, separated)
+        found = MAPClassifier(prior=None).fit(X, separated)
     assert found.fit_.status == lg.Status.SEPARATED and found.score(X, separated) == 1.0
     with pytest.raises(lg.FitError, match="SEPARATED") as error:
-        MAPClassifier(throw=True).fit(X, separated)
+        MAPClassifier(prior=None, throw=True).fit(X, separated)
     assert error.value.fit.data[0].shape == (N, D)
+
+
+def test_the_default_prior_is_that_of_logistic_regression():
+    reference = LogisticRegression(tol=1e-10, solver="newton-cholesky").fit(X, LABELS)
+    np.testing.assert_allclose(MAPClassifier().fit(X, LABELS).coef_, reference.coef_, rtol=1e-6)
+    with pytest.raises(ValueError, match='prior must be "normal"'):
+        MAPClassifier(prior="laplace").fit(X, LABELS)
 
 
 def test_bad_input_is_named():

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lossgeo import models
-from lossgeo.distributions import Flat
+from lossgeo.distributions import Flat, Normal
 from lossgeo.likelihoods import FunctionLikelihood, Likelihood
 from lossgeo.likelihoods.declared import LossOfModel
 from lossgeo.losses import MarginLoss
@@ -46,7 +46,8 @@ class MAPClassifier(ClassifierMixin, MAPEstimator):
             ``coef`` or of ``intercept`` is flat, that of the first class is held at 0, so that the parameters are
             identified.
         prior: as in :func:`lossgeo.map_objective`; ``None`` is flat. Classes that a flat prior can separate have no
-            maximum likelihood: the fit warns, and its status is ``SEPARATED``.
+            maximum likelihood: the fit warns, and its status is ``SEPARATED``. By default, ``"normal"``: for the
+            default likelihood a standard normal on ``coef``, as in ``LogisticRegression(C=1)``, flat for any other.
         init_params: start, needed where the model has no ``init``.
         solver: as in :func:`lossgeo.fit`.
         tol: as in :func:`lossgeo.fit`: bound on the certificate in nats.
@@ -64,11 +65,26 @@ class MAPClassifier(ClassifierMixin, MAPEstimator):
         n_features_in_: number of features.
 
     Numerics:
-        ``sample_weight`` are frequency weights. scikit-learn's own checks all pass with a proper prior in double
-        precision. With a flat one the check that weights and repetitions agree to 1e-7 draws labels that are separated:
-        there is no maximum, and what is compared is where two runs toward infinity were stopped. In single precision
-        1e-7 is less than a rounding.
+        ``sample_weight`` are frequency weights. scikit-learn's own checks all pass in double precision. With a flat
+        prior the one that compares weights with repetitions to 1e-7 draws labels that are separated: there is no
+        maximum, and what is compared is where two runs toward infinity were stopped. In single precision 1e-7 is less
+        than a rounding.
     """
+
+    def __init__(
+        self,
+        likelihood: Any = None,
+        prior: Any = "normal",
+        *,
+        init_params: Any = None,
+        solver: Any = "auto",
+        tol: float | None = None,
+        max_steps: int | None = None,
+        throw: bool = False,
+    ):
+        super().__init__(
+            likelihood, prior, init_params=init_params, solver=solver, tol=tol, max_steps=max_steps, throw=throw
+        )
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MAPClassifier":
         """Fit.
@@ -82,7 +98,7 @@ class MAPClassifier(ClassifierMixin, MAPEstimator):
             The estimator.
 
         Raises:
-            ValueError: faulty data, fewer than two classes.
+            ValueError: faulty data, fewer than two classes, a prior by another name than ``"normal"``.
             FitError: the fit did not converge and ``throw`` is true.
         """
         X, y = validate_data(self, X, y, dtype=FLOATS)
@@ -92,18 +108,28 @@ class MAPClassifier(ClassifierMixin, MAPEstimator):
             raise ValueError(
                 f"MAPClassifier needs at least two classes to tell apart, but y has one class: {self.classes_[0]!r}."
             )
-        model = self._default(X) if self.likelihood is None else self.likelihood
-        self._fit(map_objective(as_likelihood(model), self.prior), X, ids.astype(np.int32), sample_weight, None)
+        prior = self._prior()
+        model = self._default(X, prior) if self.likelihood is None else self.likelihood
+        self._fit(map_objective(as_likelihood(model), prior), X, ids.astype(np.int32), sample_weight, None)
         self._read_coefficients(X.shape[1])
         return self
 
-    def _default(self, X: np.ndarray) -> Any:
+    def _prior(self) -> Any:
+        if not isinstance(self.prior, str):
+            return self.prior
+        if self.prior != "normal":
+            raise ValueError(
+                f'prior must be "normal", None or what lossgeo.map_objective takes, but is {self.prior!r}.'
+            )
+        return {"coef": Normal(0.0, 1.0), "intercept": Flat()} if self.likelihood is None else None
+
+    def _default(self, X: np.ndarray, prior: Any) -> Any:
         """Logistic or softmax regression, identified under the prior."""
         num_classes = self.classes_.size
         if num_classes == 2:
             return models.logistic_regression()
         full = models.softmax_regression(num_classes)
-        entries = as_prior(self.prior).entries(full.init(X)) or []
+        entries = as_prior(prior).entries(full.init(X)) or []
         flat = {entry.name for entry in entries if isinstance(entry.distribution, Flat)}
         if "intercept" not in flat:
             return full
