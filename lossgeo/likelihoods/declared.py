@@ -14,14 +14,11 @@ import jax.numpy as jnp
 from lossgeo._pytree import as_function, pytree, static
 from lossgeo.distributions import is_distribution
 from lossgeo.distributions.foreign import event_ndim_of, support_of
-from lossgeo.losses import DevianceLoss, MarginLoss, RegressionLoss
+from lossgeo.losses import MarginLoss
+from lossgeo.losses.empirical_risk import RECORDS
 from lossgeo.supports import Support, boolean
 
 __all__ = ["FunctionLikelihood", "Likelihood", "ModelLikelihood", "likelihood", "pseudo_likelihood"]
-
-
-RECORDS = (MarginLoss, RegressionLoss, DevianceLoss)
-"""Losses that compare a prediction with a target by ``pointwise``."""
 
 
 class Likelihood:
