@@ -21,6 +21,7 @@ from lossgeo.distributions.composition import (
 )
 from lossgeo.distributions.distribution import Distribution, is_distribution, lacks, promote
 from lossgeo.distributions.foreign import event_ndim_of, support_of
+from lossgeo.distributions.quadrature import quantile_rule, settled_sum
 
 _METHODS = ("forward", "inverse", "forward_and_log_det")
 _SURFACES = (supports.Simplex, supports.CorrelationCholesky, supports.PositiveDefinite, supports.Point)
@@ -237,15 +238,39 @@ class Transformed(Distribution):
         end = jnp.where(q == 0, jnp.minimum(first, last), jnp.where(q == 1, jnp.maximum(first, last), jnp.nan))
         return jnp.where(inside, value, end)
 
+    def _rule(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Nodes of the base, their images, and weights."""
+        self._require()
+        if self.event_ndim:
+            raise lacks(self, "closed-form moments of vectors; draws have some")
+        require_tails(self, self.base)
+        dtype = jnp.result_type(float, *jax.tree.leaves(self))
+
+        def quantile(log_below: jax.Array, log_above: jax.Array) -> jax.Array:
+            return bisected_quantile(self.base, log_below, log_above, discrete=False)
+
+        u, weights = quantile_rule(quantile, self.batch_shape, dtype)
+        return u, self._over(self.bijector.forward, u, len(self.batch_shape)), weights
+
     @property
     def mean(self) -> jax.Array:
-        """No formula: raises; draws have one."""
-        raise lacks(self, "closed-form mean")
+        """Expectation of a scalar, by quadrature over quantiles of the base; infinite or NaN where it is."""
+        _, y, weights = self._rule()
+        return settled_sum(weights * y)
 
     @property
     def variance(self) -> jax.Array:
-        """No formula: raises; draws have one."""
-        raise lacks(self, "closed-form variance")
+        """Variance of a scalar, by the same rule."""
+        _, y, weights = self._rule()
+        mean = settled_sum(weights * y)
+        square = settled_sum(weights * jnp.square(y - jnp.where(jnp.isfinite(mean), mean, 0)[None]))
+        return jnp.where(jnp.isnan(mean), jnp.nan, square)
+
+    def entropy(self) -> jax.Array:
+        r""":math:`H(U) + E\log|f'(U)|`, of a scalar."""
+        u, _, weights = self._rule()
+        _, log_det = self._over(self.bijector.forward_and_log_det, u, len(self.batch_shape))
+        return jnp.add(*promote(settled_sum(weights * log_det), self.base.entropy()))
 
     def fisher_information(self) -> jax.Array:
         """That of the base: a bijection without hyper-parameters neither adds nor loses information."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
@@ -23,6 +22,7 @@ from lossgeo.distributions.composition import (
 )
 from lossgeo.distributions.distribution import Distribution, lacks, promote, restrict, sample_shape
 from lossgeo.distributions.foreign import support_of
+from lossgeo.distributions.quadrature import quantile_rule, settled_sum
 
 
 @pytree
@@ -184,16 +184,20 @@ class Truncated(Distribution):
         require_tails(self, self.base)
         if is_discrete(self.base):
             raise lacks(self, "closed-form moments of a discrete base")
-        # u = 1/2 (1 + tanh(pi/2 sinh t)), by the logarithms of u and 1 - u.
-        dtype = jnp.result_type(float, *jax.tree.leaves(self))
-        t = jnp.asarray(_NODES, dtype).reshape((-1,) + (1,) * len(self.batch_shape))
-        u = jnp.pi * jnp.sinh(t)
-        log_below, log_above = -numerics.softplus(-u), -numerics.softplus(u)
-        weights = _STEP * jnp.pi * jnp.cosh(t) * jnp.exp(log_below + log_above)
-        seen = weights > 0
-        y = self._quantile(jnp.where(seen, log_below, -1), jnp.where(seen, log_above, numerics.log1mexp(1.0)))
-        mean = jnp.sum(jnp.where(seen, weights * y, 0), axis=0, keepdims=True)
-        return mean[0], jnp.sum(jnp.where(seen, weights * jnp.square(y - mean), 0), axis=0)
+        y, weights = self._rule()
+        mean = jnp.sum(weights * y, axis=0, keepdims=True)
+        return mean[0], jnp.sum(weights * jnp.square(y - mean), axis=0)
+
+    def _rule(self) -> tuple[jax.Array, jax.Array]:
+        return quantile_rule(self._quantile, self.batch_shape, jnp.result_type(float, *jax.tree.leaves(self)))
+
+    def entropy(self) -> jax.Array:
+        """Of a continuous base, by quadrature."""
+        require_tails(self, self.base)
+        if is_discrete(self.base):
+            raise lacks(self, "closed-form entropy of a discrete base")
+        y, weights = self._rule()
+        return settled_sum(-weights * self.log_prob(y))
 
     def _moment(self, value: jax.Array, of_base: ArrayLike, limit: float) -> jax.Array:
         """A moment; ``limit`` if an end is left open and the moment of the base is not finite."""
@@ -201,10 +205,6 @@ class Truncated(Distribution):
             return value
         value, base = promote(value, of_base)
         return jnp.where(jnp.isfinite(base), value, limit)
-
-
-_STEP = 1 / 16
-_NODES = np.arange(-96, 97) * _STEP  # u from e^-633 on
 
 
 def _inner(choose: Callable[..., jax.Array], *found: ArrayLike | None) -> jax.Array | None:

@@ -56,7 +56,7 @@ FAMILIES: dict[Any, tuple[tuple[str, ...], Any, Any]] = {
 }
 CASES = [(family, name) for family, (names, *_) in FAMILIES.items() for name in names]
 IDS = [f"{family.__name__}-{name}" for family, name in CASES]
-FEW = [pytest.param(*case, marks=[] if case[1] in FAMILIES[case[0]][0][:2] else pytest.mark.slow) for case in CASES]
+FEW = [pytest.param(*case, marks=[] if case[1] in FAMILIES[case[0]][0][:1] else pytest.mark.slow) for case in CASES]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +130,7 @@ def test_fits_from_the_start_of_the_model(family, name):
         np.testing.assert_allclose(np.r_[errors["intercept"], errors["coef"]], wanted, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["logit", "loglog"])
 def test_beta_regression(name):
     """Mean and precision, the latter on its logarithm in statsmodels."""
@@ -152,7 +153,7 @@ def test_beta_regression(name):
     np.testing.assert_allclose(score * errors, 0.0, atol=1e-7)
 
 
-@pytest.mark.parametrize("power", [1.3, 1.7])
+@pytest.mark.parametrize("power", [1.3, pytest.param(1.7, marks=pytest.mark.slow)])
 def test_tweedie_estimates_and_robust_errors(power):
     """The quasi-score vanishes at the estimate of statsmodels; robust errors are its HC0."""
     mu = np.exp(DESIGN @ np.array([0.7, 0.5, -0.4]))
