@@ -4,7 +4,6 @@ Objectives are sums in nats. A penalty of strength ``s`` on the mean loss of a p
 ``1 / (n s)``, an L2 penalty ``0.5 w^2`` a standard normal prior.
 """
 
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -15,20 +14,12 @@ import scipy.linalg
 import scipy.special
 
 import lossgeo as lg
+from experiments.benchmarks.data import correlated as _correlated
+from experiments.benchmarks.data import missing as _missing
+from experiments.benchmarks.many_fits import MANY_FITS
 from experiments.benchmarks.measure import Workload
 from lossgeo import distributions as dist
 from lossgeo import links, models, supports
-
-
-def _missing(*packages: str) -> tuple[str, ...]:
-    return tuple(p for p in packages if importlib.util.find_spec(p) is None)
-
-
-def _correlated(rng: Any, n: int, d: int, rho: float) -> np.ndarray:
-    x = rng.standard_normal((n, d))
-    for j in range(1, d):
-        x[:, j] = rho * x[:, j - 1] + np.sqrt(1 - rho**2) * x[:, j]
-    return x
 
 
 def _fitted(
@@ -306,48 +297,6 @@ def _counts(kind: str) -> Workload:
     return Workload(f"{kind} regression with SE, n=100000 d=50", contenders, value, missing=missing)
 
 
-def many_small() -> Workload:
-    """(g) A thousand independent logistic regressions."""
-    rng = np.random.default_rng(5)
-    x = rng.standard_normal((1000, 500, 10))
-    x[:, :, 0] = 1.0
-    w = rng.standard_normal((1000, 10)) * 0.5
-    y = (rng.random((1000, 500)) < scipy.special.expit(np.einsum("bnd,bd->bn", x, w))).astype(float)
-    objective = lg.map_objective(lg.likelihood(models.glm(dist.Bernoulli, intercept=False)))
-    jx, jy = jnp.asarray(x), jnp.asarray(y)
-
-    def one(pair: Any) -> Any:
-        return lg.solve(objective, {"coef": jnp.zeros(10)}, *pair).params["coef"]
-
-    all_by_map = jax.jit(lambda x, y: jax.lax.map(one, (x, y)))
-
-    def irls() -> np.ndarray:
-        found = np.zeros((1000, 10))
-        for b in range(1000):
-            for _ in range(25):
-                p = scipy.special.expit(x[b] @ found[b])
-                step = np.linalg.solve((x[b] * (p * (1 - p))[:, None]).T @ x[b], x[b].T @ (y[b] - p))
-                found[b] += step
-                if np.abs(step).max() < 1e-9:
-                    break
-        return found
-
-    contenders = {"lossgeo lg.solve in lax.map": lambda: np.asarray(all_by_map(jx, jy)), "NumPy IRLS loop": irls}
-    missing = _missing("statsmodels")
-    if not missing:
-        import statsmodels.api as sm
-
-        contenders["statsmodels Logit loop"] = lambda: np.array(
-            [sm.Logit(y[b], x[b]).fit(disp=0).params for b in range(1000)]
-        )
-
-    def value(w: np.ndarray) -> float:
-        eta = np.einsum("bnd,bd->bn", x, w)
-        return float(np.logaddexp(0, eta).sum() - (y * eta).sum())
-
-    return Workload("1000 logistic fits, n=500 d=10", contenders, value, missing=missing)
-
-
 WORKLOADS: dict[str, Callable[[], Workload]] = {
     "a": ols,
     "b1": sparse_lasso,
@@ -358,5 +307,4 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
     "e": softmax,
     "f1": poisson,
     "f2": gamma,
-    "g": many_small,
-}
+} | MANY_FITS
