@@ -33,8 +33,8 @@ class Minibatched:
     Args:
         params: parameters after the last epoch, in the user's coordinates.
         state: state of the transformation, to go on from.
-        value: objective in nats as the batches of each epoch estimate it, at the parameters as they move, shape
-            ``(epochs,)``.
+        value: objective in nats at the end of each epoch, shape ``(epochs,)``; of the likelihood what its batches
+            estimate, while the parameters move.
         status: ``MAX_STEPS``, since nothing is certified, or ``NOT_FINITE``.
         num_steps: steps made.
     """
@@ -157,7 +157,7 @@ def _params(posed: Posed, u: Any) -> Any:
 def _epoch(
     posed: Posed, carry: tuple[Any, Any], key: jax.Array, transform: optax.GradientTransformation, size: int
 ) -> tuple[tuple[Any, Any], jax.Array]:
-    """One pass over the rows; the mean of the estimates of the objective."""
+    """One pass over the rows, and the estimate of the objective."""
     likelihood, prior = posed.objective.likelihood, posed.objective.prior
     n = jax.tree.leaves(posed.data)[0].shape[0]
     transform = optax.with_extra_args_support(transform)
@@ -166,18 +166,18 @@ def _epoch(
         u, state = carry
         batch, weights = jax.tree.map(lambda leaf: leaf[index], (posed.data, posed.weights))
 
-        def estimate(u: Any) -> jax.Array:
+        def estimate(u: Any) -> tuple[jax.Array, jax.Array]:
             params = posed.to_params(u)
-            total = likelihood.total(params, *batch, weights=weights)
-            value = -(n / size * total + prior.log_prior(params))
-            return value.astype(jnp.result_type(*u))
+            total = n / size * likelihood.total(params, *batch, weights=weights)
+            return -(total + prior.log_prior(params)).astype(jnp.result_type(*u)), total
 
-        value, grad = jax.value_and_grad(estimate)(u)
-        updates, state = transform.update(grad, state, u, value=value, grad=grad, value_fn=estimate)
+        (value, total), grad = jax.value_and_grad(estimate, has_aux=True)(u)
+        updates, state = transform.update(grad, state, u, value=value, grad=grad, value_fn=lambda u: estimate(u)[0])
         u = jax.tree.map(lambda v, d: v + jnp.asarray(d, v.dtype), u, updates)
-        return (u, state), value
+        return (u, state), total
 
     steps = n // size
     order = jax.random.permutation(key, n)[: steps * size].reshape(steps, size)
-    carry, values = jax.lax.scan(step, carry, order)
-    return carry, jnp.mean(values)
+    carry, totals = jax.lax.scan(step, carry, order)
+    # The prior counts once and is evaluated once: of a large network it takes as long as a batch.
+    return carry, -(jnp.mean(totals) + prior.log_prior(posed.to_params(carry[0])))

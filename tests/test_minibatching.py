@@ -37,12 +37,12 @@ def by_hand(x, y, weights, key, epochs):
             s, w = np.exp(rho), N / M * weights[index]
             r = y[index] - x[index] @ coef
             log_likelihood = w @ (-0.5 * (r / s) ** 2 - np.log(s) - 0.5 * np.log(2 * np.pi))
-            prior = -0.5 * np.sum((coef / 0.3) ** 2) - D * np.log(0.3 * np.sqrt(2 * np.pi))
-            values.append(-log_likelihood - prior)
+            values.append(-log_likelihood)
             grad = np.r_[-(w * r) @ x[index] / s**2 + coef / 0.09, np.sum(w * (1 - (r / s) ** 2))]
             trace = grad + 0.9 * trace
             coef, rho = coef - 1e-3 * trace[:D], rho - 1e-3 * trace[D]
-        means.append(np.mean(values))
+        prior = -0.5 * np.sum((coef / 0.3) ** 2) - D * np.log(0.3 * np.sqrt(2 * np.pi))
+        means.append(np.mean(values) - prior)
     return coef, np.exp(rho), means
 
 
