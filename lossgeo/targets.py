@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from lossgeo import supports
-from lossgeo.distributions import Distribution
+from lossgeo.distributions import Distribution, Mixture
 from lossgeo.posing import Posed
 
 __all__ = ["first_value", "nonpositive", "raise_for_target"]
@@ -17,12 +17,24 @@ POSITIVE = ("scale", "rate", "concentration", "concentration0", "concentration1"
 
 
 def nonpositive(distribution: Any) -> str:
-    """What hyper-parameter of a distribution is not positive though it must be, in words; empty if none is."""
+    """What hyper-parameter of a distribution is not what it must be, in words; empty if none is.
+
+    Scales and the like must be positive, the weights of a mixture must sum to 1, and so for what it is made of.
+    """
     if not isinstance(distribution, Distribution):
         return ""
     for field in dataclasses.fields(distribution):  # type: ignore[arg-type]
         value = getattr(distribution, field.name)
-        if field.name not in POSITIVE or value is None or isinstance(value, jax.core.Tracer):
+        inner = [nonpositive(part) for part in (value if isinstance(value, tuple | list) else (value,))]
+        if any(inner):
+            return next(filter(None, inner))
+        if value is None or isinstance(value, jax.core.Tracer):
+            continue
+        if isinstance(distribution, Mixture) and field.name == "weights":
+            sums = np.sum(np.asarray(value), axis=-1)
+            if np.any(np.abs(sums - 1) > 1e-5):
+                return f"Mixture has weights that must sum to 1, but sum to {sums.flat[np.argmax(np.abs(sums - 1))]}"
+        if field.name not in POSITIVE:
             continue
         values = np.asarray(value)
         bad = ~(values > 0)

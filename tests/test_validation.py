@@ -184,6 +184,11 @@ def test_quasi_likelihoods_check_their_targets_too():
     [
         (dist.Normal(0.0, -1.0), ["prior of 'coef'", "Normal has a scale", "-1.0"]),
         (dist.Normal(0.0, np.array([1.0, 0.0])), ["prior of 'coef'", "scale", "0.0"]),
+        (dist.Truncated(dist.Normal(0.0, -3.0), low=0.0), ["prior of 'coef'", "Normal has a scale", "-3.0"]),
+        (
+            dist.Mixture(np.array([0.5, 0.9]), (dist.Normal(0.0, 0.1), dist.Normal(0.0, 1.0))),
+            ["prior of 'coef'", "weights that must sum to 1", "1.4"],
+        ),
         (lambda p: {"coef": dist.Laplace(0.0, -2.0), "intercept": dist.Flat()}, ["'coef'", "Laplace", "-2.0"]),
     ],
 )
