@@ -16,7 +16,7 @@ from lossgeo.posing import Posed, as_problem
 from lossgeo.solvers import DENSE_LIMIT, Certificate, Problem, Status, WorkingSet, certify
 from lossgeo.solvers.coordinate_descent import Face, factorize, kinked_slopes
 from lossgeo.solvers.reduced_model import Loss, Model
-from lossgeo.solvers.working_set import BUCKETS, descend_reduced
+from lossgeo.solvers.working_set import BUCKETS, CHANGED, descend_reduced
 from lossgeo.solving import Solution, conclude
 from lossgeo.verdict import verdict
 from lossgeo.working_kernels import Setup, Work, WorkingState, design_of, in_use_of, padded, scores, sparse_parts
@@ -92,7 +92,14 @@ class OnFace(NamedTuple):
 
 
 def _on_face(
-    loss: Loss, columns: jax.Array, eta: jax.Array, model: Model, z: jax.Array, kink: jax.Array, real: jax.Array
+    loss: Loss,
+    columns: jax.Array,
+    eta: jax.Array,
+    model: Model,
+    z: jax.Array,
+    kink: jax.Array,
+    real: jax.Array,
+    known: Face | None = None,
 ) -> OnFace:
     """The face at ``z = (v, x)`` by products with the Hessian, the model as preconditioner."""
     q, dtype = model.cross.shape[0], z.dtype
@@ -101,12 +108,27 @@ def _on_face(
     wanted = real & ((z != 0) | (kink == 0))
     free = wanted & model.moves
     slope = jnp.where(free, at.slope, 0.0)
-    factor = factorize(model.h, free)
+    if known is None:
+        factor = factorize(model.h, free)
+    else:
+        factor = jax.lax.cond(jnp.all(known.free == free), lambda: known, lambda: factorize(model.h, free))
 
-    def product(u: jax.Array) -> jax.Array:
+    weights = push(jnp.ones_like(eta), jnp.zeros_like(z[:q]))[1][0]
+    total = jnp.sum(jnp.abs(model.weights))
+    drift = jnp.sum(jnp.abs(weights - model.weights)) / jnp.where(total > 0, total, 1.0)
+
+    def exact(u: jax.Array) -> jax.Array:
         step = u * model.scale
         _, (rows_change, other_change) = push(columns @ step[q:], step[:q])
-        return jnp.where(free, jnp.concatenate([other_change, rows_change @ columns]) * model.scale, 0.0)
+        return jnp.concatenate([other_change, rows_change @ columns]) * model.scale
+
+    def by_model(u: jax.Array) -> jax.Array:
+        return (model.h @ u.astype(model.h.dtype)).astype(dtype)
+
+    def product(u: jax.Array) -> jax.Array:
+        # The model is the Hessian where the rows have not changed since; with other coordinates these may have.
+        image = exact(u) if q else jax.lax.cond(drift > CHANGED, exact, by_model, u)
+        return jnp.where(free, image, 0.0)
 
     def precondition(u: jax.Array) -> jax.Array:
         return factor.solve(u.astype(model.h.dtype)).astype(dtype)
@@ -119,9 +141,6 @@ def _on_face(
     start = jnp.where(free, jax.random.normal(jax.random.key(0), z.shape, dtype), 0.0)
     direction = jax.lax.fori_loop(0, 4, lambda _, u: _unit(precondition(u)), _unit(start))
     eigenvalue = jnp.where(jnp.any(free), direction @ product(direction), 1.0)
-    weights = push(jnp.ones_like(eta), jnp.zeros_like(z[:q]))[1][0]
-    total = jnp.sum(jnp.abs(model.weights))
-    drift = jnp.sum(jnp.abs(weights - model.weights)) / jnp.where(total > 0, total, 1.0)
     sure = (
         (resting | (solved.positive & (solved.residual <= 0.1)))
         & (eigenvalue > jnp.sqrt(jnp.finfo(model.h.dtype).eps))
@@ -173,7 +192,7 @@ def judge_along(
             rows.loss, columns, offset, strength, model, x, v, tol=tol, enough=tol, max_steps=solver.max_newton
         )
         z, kink = jnp.concatenate([found.v, found.x]), jnp.concatenate([jnp.zeros_like(v), strength])
-        face = _on_face(rows.loss, columns, found.eta, model, z, kink, real)
+        face = _on_face(rows.loss, columns, found.eta, model, z, kink, real, found.face)
         # What no prior holds is looked at more closely elsewhere.
         sure = face.sure & ~jnp.any(face.wanted & (kink == 0))
         done = (found.decrease <= tol) & jnp.isfinite(found.value)

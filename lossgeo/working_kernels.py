@@ -70,7 +70,8 @@ class WorkingState:
 
     ``gradient`` is that of the smooth part with respect to all columns, ``gain`` what the worst column on its kink
     promises in nats, 0 for none, and ``edm`` is the decrease that was predicted last, or that promise where it is
-    larger. ``level`` multiplies the strengths: at first more than they are, in the end 1; 0 before the first round.
+    larger. ``level`` multiplies the strengths: at first more than they are, in the end 1; 0 before the first
+    round; it goes down by ``factor``.
     """
 
     setup: Setup
@@ -84,6 +85,7 @@ class WorkingState:
     num_steps: int | jax.Array
     status: int | jax.Array
     level: float = 0.0
+    factor: float = 1.0
     work: Any = None
 
 

@@ -44,7 +44,11 @@ FIRST_LEVEL = 12.0
 
 
 LEVELS = 1.5
-"""Ratio of the levels."""
+"""Least ratio of the levels."""
+
+
+MOST_LEVELS = 4
+"""Levels before the last."""
 
 
 SWAP = 64
@@ -70,7 +74,7 @@ def step_working_set(posed: Posed, state: WorkingState, tol: float, solver: Work
     """
     if int(state.num_steps) >= PATIENCE and np.isinf(float(state.edm)) and state.level == 1.0:
         raise HandOver
-    level = _next_level(state)
+    level, factor = _next_level(state)
     in_use, score = in_use_of(state), scores(state, level)
     work = _choose(posed, state, in_use, score, solver, fill=np.isfinite(level))
     enough = tol if not np.isfinite(level) else max(tol, 0.02 * promise(state, score))
@@ -86,6 +90,7 @@ def step_working_set(posed: Posed, state: WorkingState, tol: float, solver: Work
         value=value,
         num_steps=int(state.num_steps) + 1,
         level=level,
+        factor=factor,
         work=work,
     )
     gain = promise(after, scores(after, 1.0), float(curvature))
@@ -101,19 +106,23 @@ def step_working_set(posed: Posed, state: WorkingState, tol: float, solver: Work
     return dataclasses.replace(after, gain=jnp.asarray(gain), edm=jnp.asarray(edm), status=jnp.asarray(status))
 
 
-def _next_level(state: WorkingState) -> float:
-    """The multiple of the strengths of the next round; infinite for a round without penalised coefficients."""
+def _next_level(state: WorkingState) -> tuple[float, float]:
+    """The multiple of the strengths of the next round, and the ratio to those after it.
+
+    Infinite for a round without penalised coefficients.
+    """
     setup, x = state.setup, np.asarray(state.x)
     strength = np.asarray(setup.strength)
     if int(state.num_steps) == 0 and not np.any(x[strength > 0]) and (state.v.size or np.any(strength == 0)):
-        return np.inf
+        return np.inf, LEVELS
     if state.level in (0.0, np.inf):
         at_kink = (x == 0) & (strength > 0)
         ratio = np.abs(np.asarray(state.gradient)) / np.where(at_kink, strength, np.inf)
-        level = float(np.max(ratio, initial=0.0)) / FIRST_LEVEL
+        level, factor = float(np.max(ratio, initial=0.0)) / FIRST_LEVEL, LEVELS
+        factor = max(LEVELS, level ** (1.0 / MOST_LEVELS)) if np.isfinite(level) else LEVELS
     else:
-        level = state.level / LEVELS
-    return level if np.isfinite(level) and level >= 1.3 else 1.0
+        level, factor = state.level / state.factor, state.factor
+    return (level, factor) if np.isfinite(level) and level >= 1.3 else (1.0, LEVELS)
 
 
 def _choose(

@@ -18,7 +18,10 @@ import jax  # noqa: E402
 jax.config.update("jax_enable_x64", True)
 
 from experiments.benchmarks.measure import chart, measure, table  # noqa: E402
-from experiments.benchmarks.workloads import WORKLOADS  # noqa: E402
+from experiments.benchmarks.path_workloads import PATH_WORKLOADS  # noqa: E402
+from experiments.benchmarks.workloads import WORKLOADS as FIT_WORKLOADS  # noqa: E402
+
+WORKLOADS = FIT_WORKLOADS | PATH_WORKLOADS
 
 
 def main() -> int:

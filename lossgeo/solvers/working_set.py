@@ -119,6 +119,7 @@ class Reduced(NamedTuple):
         drift: relative change of the second derivatives of the rows since the model was made.
         num_steps: steps made.
         stuck: no step decreased the function any further, or it is not finite.
+        face: factor of the model on the last face that was looked at.
     """
 
     x: jax.Array
@@ -130,6 +131,7 @@ class Reduced(NamedTuple):
     drift: jax.Array
     num_steps: jax.Array
     stuck: jax.Array
+    face: Face
 
 
 def descend_reduced(
@@ -211,7 +213,8 @@ def descend_reduced(
         return jnp.where(good, to, whole), jnp.where(good, -0.5 * slope @ solved.x, delta)
 
     def body(carry: tuple) -> tuple:
-        state, gradient, before, face = carry
+        state, gradient, before = carry
+        face = state.face
         z = jnp.concatenate([state.v, state.x])
         at = slopes(gradient, z)
         delta, predicted, _, face = descend_kinked(
@@ -268,14 +271,15 @@ def descend_reduced(
             rate=rate,
             num_steps=state.num_steps + 1,
             stuck=~good,
+            face=face,
         )
-        return moved, gradient, after, face
+        return moved, gradient, after
 
     eta = offset + columns @ x
     value, gradient = look(jnp.concatenate([v, x]), eta)
     infinite = jnp.full((), jnp.inf, x.dtype)
     zero = jnp.zeros((), x.dtype)
-    start = Reduced(x, v, eta, value, infinite, zero, zero, jnp.asarray(0), ~jnp.isfinite(value))
+    start = Reduced(x, v, eta, value, infinite, zero, zero, jnp.asarray(0), ~jnp.isfinite(value), Face.none(model.h))
     before = violation(slopes(gradient, jnp.concatenate([v, x])))
 
     def running(carry: tuple) -> jax.Array:
@@ -284,7 +288,7 @@ def descend_reduced(
         more = (state.decrease > enough) | ((state.decrease > tol) & (state.rate < FAST))
         return more & ~state.stuck & (state.num_steps < max_steps) & (state.rate <= RATE)
 
-    state = jax.lax.while_loop(running, body, (start, gradient, before, Face.none(model.h)))[0]
+    state = jax.lax.while_loop(running, body, (start, gradient, before))[0]
     return state._replace(
         drift=drift(row_curvature(loss, state.eta, state.v)[0]), stuck=state.stuck | ~jnp.isfinite(state.value)
     )
