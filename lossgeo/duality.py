@@ -121,6 +121,7 @@ def _fenchel_young(rows: SparseRows, eta: jax.Array, v: jax.Array, wanted: jax.A
     def closer(_: int, e: jax.Array) -> jax.Array:
         slope, curvature = _slopes_and_curvature(rows, e, v)
         step = jnp.where(curvature > 0, (wanted - slope) / jnp.where(curvature > 0, curvature, 1.0), 0.0)
+        step = jnp.where(jnp.isfinite(step), step, 0.0)
         return e + jnp.clip(step, -2.0 * (1.0 + jnp.abs(e)), 2.0 * (1.0 + jnp.abs(e)))
 
     e = jax.lax.fori_loop(0, NEWTON_STEPS, closer, eta)
@@ -128,7 +129,9 @@ def _fenchel_young(rows: SparseRows, eta: jax.Array, v: jax.Array, wanted: jax.A
     found = jnp.abs(slope - wanted) <= 64.0 * eps * (jnp.abs(wanted) + curvature * (1.0 + jnp.abs(e))) + 1e-6 * jnp.abs(
         wanted
     )
-    t = eta - e
+    # Rows without such a point make the bound infinite, and say nothing about convexity.
+    t, curvature = jnp.where(found, eta - e, 0.0), jnp.where(found, curvature, 0.0)
+    e = eta - t
 
     def along(carry: tuple, node: tuple) -> tuple:
         total, least = carry
