@@ -55,6 +55,7 @@ def test_weights_on_one_design(data):
     assert_equal(many, one_by_one(LOGISTIC, [INIT] * B, [(x, y)] * B, weights))
 
 
+@pytest.mark.slow
 def test_hyper_parameters_and_starts(data):
     x, y = data[0][0], data[1][0]
     likelihood = lg.likelihood(models.logistic_regression())
@@ -85,6 +86,7 @@ def test_a_fit_that_fails_has_its_status_and_leaves_the_others_alone(data):
     np.testing.assert_allclose(many.certificate.start_change[1], alone[1].certificate.start_change, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_where_full_steps_would_go_astray_the_safeguards_do_not(data):
     # x^4 / 4 - x^2 / 2 + a x has negative curvature at the start; on log cosh Newton's steps diverge from afar.
     def well(params, a):
@@ -115,6 +117,7 @@ def test_a_kinked_prior_and_a_chosen_solver_run_as_ever(data):
     assert "one after another" in str(many.plan) and "full steps" not in str(many.plan)
 
 
+@pytest.mark.slow
 def test_it_is_pure_and_differentiated_by_the_implicit_function_theorem(data):
     x, y = data[0][0], data[1][0]
 
