@@ -55,6 +55,10 @@ SWAP = 64
 """Columns that are exchanged at a time in a working set that otherwise stays."""
 
 
+CAUTIOUS = 4
+"""Steps with the block diagonal model before the Hessian itself is tried again."""
+
+
 STEADY = 0.02
 """Change of the second derivatives below which it is the precision of the model that limits a step."""
 
@@ -176,7 +180,7 @@ def _within(
         if model is None:
             model = make_model(posed, work.columns, eta, v, work.joint, solver, low and not work.precise)
             work = dataclasses.replace(work, model=model)
-        steps = np.int32(budget if exact else 1)
+        steps = np.int32(1 if not exact else budget if work.joint else min(budget, CAUTIOUS))
         found = descend(
             posed, setup.offset, work.columns, strength, model, x, v, tol, enough, steps, exact, work.joint, solver
         )
@@ -187,7 +191,9 @@ def _within(
         budget -= max(int(done), 1)
         if decrease <= enough or budget <= 0 or not np.isfinite(float(found.value)):
             return work, found
-        if drift > STEADY and not (stuck and fresh):
+        if not (work.joint or stuck):
+            work = dataclasses.replace(work, model=None, joint=True)
+        elif drift > STEADY and not (stuck and fresh):
             work = dataclasses.replace(work, model=None, joint=True)
         elif stuck or rate > 0.9:
             if low and not work.precise:

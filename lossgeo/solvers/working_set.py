@@ -286,7 +286,7 @@ def descend_reduced(
         state = carry[0]
         # A few digits with each step, which costs less than another look at all columns, are taken while they come.
         more = (state.decrease > enough) | ((state.decrease > tol) & (state.rate < FAST))
-        return more & ~state.stuck & (state.num_steps < max_steps) & (state.rate <= RATE)
+        return more & ~state.stuck & (state.num_steps < max_steps) & ((state.rate <= RATE) | ~jnp.asarray(joint))
 
     state = jax.lax.while_loop(running, body, (start, gradient, before))[0]
     return state._replace(
