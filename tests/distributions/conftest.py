@@ -4,25 +4,32 @@ from pathlib import Path
 
 import pytest
 
-SLOW_FAMILIES = ("student_t 2.7", "half_student_t", "negative_binomial", "ordered_probit")
-SLOW_LAWS = ("test_bartlett_identities", "test_probabilities_sum_to_one")
-SLOW_TOWERS = ("beta_binomial",)
-TOWER_LAWS = (
-    *SLOW_LAWS,
-    "test_derivatives_in_the_hyper_parameters_agree_with_differences",
-    "test_outside_the_support_the_density_is_zero_and_so_is_the_gradient",
-    "test_vmap_over_hyper_parameters_and_points_is_broadcasting",
-)
+TOWERS = ("test_bartlett_identities", "test_probabilities_sum_to_one")
+VALUES = ("test_log_prob_agrees_with_scipy_far_into_the_tails", "test_float32_is_kept_and_accurate")
+DERIVATIVES = "test_derivatives_in_the_hyper_parameters_agree_with_differences"
+SLOW = {
+    "student_t 2.7": (*TOWERS, *VALUES),
+    "half_student_t": (*TOWERS, *VALUES),
+    "negative_binomial": (*TOWERS, *VALUES, DERIVATIVES),
+    "ordered_probit": TOWERS,
+    "poisson hurdle": (*TOWERS, *VALUES),
+    "beta_binomial": (
+        *TOWERS,
+        *VALUES,
+        DERIVATIVES,
+        "test_moments_and_entropy_agree_with_scipy_and_with_the_density",
+        "test_outside_the_support_the_density_is_zero_and_so_is_the_gradient",
+        "test_vmap_over_hyper_parameters_and_points_is_broadcasting",
+    ),
+}
+"""Laws of families that compile for long: incomplete beta functions, sums of unknown length, and their derivatives."""
 
 
 def pytest_collection_modifyitems(items):
-    """Third derivatives of incomplete beta functions on a whole grid: minutes of compilation, all in four families."""
     for item in items:
-        here = Path(__file__).parent in item.path.parents
-        if here and item.originalname in SLOW_LAWS and item.callspec.id in SLOW_FAMILIES:
-            item.add_marker(pytest.mark.slow)
-        if here and item.originalname in TOWER_LAWS and item.callspec.id in SLOW_TOWERS:
-            item.add_marker(pytest.mark.slow)
+        if Path(__file__).parent in item.path.parents and hasattr(item, "callspec"):
+            if item.originalname in SLOW.get(item.callspec.id, ()):
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="module", autouse=True)
