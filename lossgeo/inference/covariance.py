@@ -15,13 +15,14 @@ from jax.flatten_util import ravel_pytree
 from lossgeo import linalg
 from lossgeo._compilation import quick_jit
 from lossgeo.likelihoods import fisher_information
+from lossgeo.metric import fisher_root, root_size
 from lossgeo.posing import Posed, objective_value
 from lossgeo.solvers import FlatProblem, Problem, Status
 from lossgeo.solving import Solution
 
 __all__ = ["CovarianceKind", "Fitted", "covariance", "standard_errors"]
 
-CovarianceKind = Literal["observed", "expected", "opg", "sandwich", "expected_sandwich"]
+CovarianceKind = Literal["observed", "expected", "opg", "sandwich", "expected_sandwich", "hc3"]
 KINDS = get_args(CovarianceKind)
 
 INVOLVED = 1e-6
@@ -63,6 +64,9 @@ def covariance(fit: Fitted, cov: CovarianceKind = "observed") -> jax.Array:
       weights (Lin and Wei 1989).
     * ``"expected_sandwich"``: the same with :math:`I + P` for :math:`H`; R's ``vcovHC(type="HC0")`` of a ``glm``. Both
       agree for canonical links.
+    * ``"hc3"``: the same with each score taken at :math:`(1 - h_i)^{-1}` of its residual, for the pull of an
+      observation of leverage :math:`h_i` on its own fit: R's ``vcovHC(type="HC3")`` (MacKinnon and White 1985). With
+      several hyper-parameters :math:`h_i` is the block of the generalised hat matrix.
 
     Returns:
         Shape ``(P, P)``. Rows and columns of parameters that are held, that rest on a kink, or that take part in a
@@ -91,6 +95,11 @@ def covariance(fit: Fitted, cov: CovarianceKind = "observed") -> jax.Array:
         raise ValueError(
             "cov='opg' needs a score for each observation whose squares are the information, which those of a partial "
             "likelihood are not. Use cov='observed' or cov='sandwich'."
+        )
+    if cov == "hc3" and root_size(fit.posed) is None:
+        raise ValueError(
+            "cov='hc3' needs leverages: a model that returns a distribution with a Fisher information, smooth in its "
+            "location. Use cov='sandwich'."
         )
     return _covariance(fit.posed, fit.solution, cov)
 
@@ -139,11 +148,11 @@ def _unconstrained_covariance(posed: Posed, solution: Solution, cov: str) -> jax
     matrix, null_weight = _inverse(hessian, certificate.free)
     if certificate.inverse is not None:
         matrix, null_weight = certificate.inverse, certificate.null_weight
-    if cov in ("expected", "expected_sandwich"):
+    if cov in ("expected", "expected_sandwich", "hc3"):
         expected = _expected_information(posed, solution.params, flat, z)
         matrix, null_weight = _inverse(expected, certificate.free)
-    if cov in ("opg", "sandwich", "expected_sandwich"):
-        scores = _scores(posed, z, flat)
+    if cov in ("opg", "sandwich", "expected_sandwich", "hc3"):
+        scores = _leverage_scores(posed, z, flat, matrix) if cov == "hc3" else _scores(posed, z, flat)
         meat = scores.T @ scores
         if cov == "opg":
             matrix, null_weight = _inverse(meat, certificate.free)
@@ -197,6 +206,20 @@ def _scores(posed: Posed, z: jax.Array, flat: FlatProblem) -> jax.Array:
         return found if posed.weights is None else jnp.sqrt(posed.weights) * found
 
     return jax.jacfwd(terms)(z)
+
+
+def _leverage_scores(posed: Posed, z: jax.Array, flat: FlatProblem, inverse: jax.Array) -> jax.Array:
+    r"""Scores with whitened residuals :math:`(1 - A_i C A_i^\top)^{-1} r_i`, times :math:`\sqrt{w_i}`, ``(n, p)``."""
+    root = fisher_root(flat.unravel(z), posed)
+    n = jax.tree.leaves(posed.data[-1])[0].shape[0]
+    k = (root_size(posed) or 0) // (n * z.shape[0])
+    rows, residual = root.rows[: k * n].reshape(k, n, -1), root.residual[: k * n].reshape(k, n)
+    # The root counts an observation by its weight; its copies each have the leverage of one.
+    weights = jnp.ones((n,), z.dtype) if posed.weights is None else jnp.asarray(posed.weights, z.dtype)
+    share = jnp.where(weights > 0, 1.0 / jnp.where(weights > 0, weights, 1.0), 0.0)
+    leverage = jnp.einsum("jnp,pq,lnq,n->njl", rows, inverse, rows, share)
+    corrected = jnp.linalg.solve(jnp.eye(k, dtype=z.dtype)[None] - leverage, residual.T[:, :, None])[:, :, 0]
+    return jnp.einsum("jnp,nj->np", rows, corrected) * jnp.sqrt(share)[:, None]
 
 
 _covariance = quick_jit(small=True, static_argnums=2)(_covariance_in_user_coordinates)

@@ -26,6 +26,7 @@ LABELS = {
     "expected": "expected information",
     "opg": "outer product of scores",
     "expected_sandwich": "sandwich of the expected information",
+    "hc3": "sandwich corrected for leverage (HC3)",
 }
 
 

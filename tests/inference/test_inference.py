@@ -94,7 +94,7 @@ def test_the_sandwich_is_hc0(pair):
         np.testing.assert_allclose(hc0, reference.HC0_se, rtol=1e-10)
 
 
-@pytest.mark.parametrize("cov", ["observed", "opg", "sandwich"])
+@pytest.mark.parametrize("cov", ["observed", "opg", "sandwich", "hc3"])
 def test_weights_count_observations(cov):
     x, y = np.repeat(X, WEIGHTS, axis=0), np.repeat(TARGETS["logit"], WEIGHTS)
     weighted, replicated = fitted("logit", weights=WEIGHTS), lg.fit(OBJECTIVES["logit"], start("logit"), x, y)
@@ -213,8 +213,8 @@ def test_a_pseudo_likelihood_has_sandwich_errors_only():
 
 
 def test_an_unknown_covariance_is_refused():
-    with pytest.raises(ValueError, match=r"cov must be.*'hc3'"):
-        fitted("logit").standard_errors("hc3")
+    with pytest.raises(ValueError, match=r"cov must be.*'hc2'"):
+        fitted("logit").standard_errors("hc2")
 
 
 @pytest.mark.parametrize("steps", [0, 1])

@@ -65,6 +65,7 @@ def test_probit_with_observed_expected_and_robust_errors():
     # R's HC0 has the expected information as its bread; the link is not canonical, so that they differ.
     assert digits(flat(fit.standard_errors("expected_sandwich")), case["se_sandwich_HC0"]) >= 6
     assert digits(flat(fit.standard_errors("sandwich")), case["se_sandwich_HC0"]) < 3
+    assert digits(flat(fit.standard_errors("hc3")), case["se_sandwich_HC3"]) >= 6
     assert digits([fit.criteria().aic, fit.criteria().bic], [case["aic"], case["bic"]]) >= 10
     assert_wald_intervals(fit, case)
 
@@ -79,6 +80,7 @@ def test_canonical_links_have_one_information():
         assert digits(flat(fit.standard_errors(kind)), case["float64_reference"]["se_expected"]) >= 6
     for kind in ("sandwich", "expected_sandwich"):
         assert digits(flat(fit.standard_errors(kind)), case["se_sandwich_HC0"]) >= 6
+    assert digits(flat(fit.standard_errors("hc3")), case["se_sandwich_HC3"]) >= 6
     # R's HC1 is HC0 times n / (n - p).
     n, p = len(y), len(case["columns"])
     assert digits(flat(fit.standard_errors("sandwich")) * np.sqrt(n / (n - p)), case["se_sandwich_HC1"]) >= 6
@@ -101,6 +103,8 @@ def test_gamma_with_estimated_and_with_held_dispersion():
     assert digits(flat(held.standard_errors()), case["float64_reference"]["se_observed_information"]) >= 6
     assert digits(flat(held.standard_errors("expected")), case["float64_reference"]["se_expected"]) >= 6
     assert digits(flat(held.standard_errors("expected_sandwich")), case["se_sandwich_HC0"]) >= 6
+    for found in (held, fit):
+        assert digits(flat(found.standard_errors("hc3")), case["se_sandwich_HC3"]) >= 6
     model = models.glm(dist.Gamma, links.log, dispersion=case["deviance"] / len(y))
     log_likelihood = -lg.map_objective(lg.likelihood(model))(held.params, x, y)
     assert digits(log_likelihood, [case["loglik"]]) >= 10

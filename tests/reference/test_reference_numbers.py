@@ -170,6 +170,7 @@ def test_generalised_linear_models(name, model):
     # The canonical link: observed and expected information agree.
     assert digits(fit.standard_errors(), case["se_expected_information"]) >= 6.0
     assert digits(fit.standard_errors("sandwich"), case["se_sandwich_HC0"]) >= 6.0
+    assert digits(fit.standard_errors("hc3"), case["se_sandwich_HC3"]) >= 6.0
     assert lre(-float(fit.value), [repr(case["loglik"])]) >= 10.0
 
 
