@@ -103,6 +103,7 @@ def test_gamma_with_estimated_and_with_held_dispersion():
     assert digits(flat(held.standard_errors()), case["float64_reference"]["se_observed_information"]) >= 6
     assert digits(flat(held.standard_errors("expected")), case["float64_reference"]["se_expected"]) >= 6
     assert digits(flat(held.standard_errors("expected_sandwich")), case["se_sandwich_HC0"]) >= 6
+    assert_wald_intervals(held, case)
     for found in (held, fit):
         assert digits(flat(found.standard_errors("hc3")), case["se_sandwich_HC3"]) >= 6
     model = models.glm(dist.Gamma, links.log, dispersion=case["deviance"] / len(y))
