@@ -3,7 +3,9 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from lossgeo._pytree import path_name
 from lossgeo.likelihoods import ModelLikelihood
@@ -12,6 +14,7 @@ from lossgeo.posing import Posed
 from lossgeo.solvers import Status
 from lossgeo.solving import Solution
 from lossgeo.supports import Real
+from lossgeo.targets import first_value
 
 __all__ = ["coordinate_names", "describe"]
 
@@ -80,8 +83,8 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
     if status == Status.NOT_FINITE:
         return (
             f"Not converged: the objective, its gradient or its Hessian is not finite after {steps} steps, at or near "
-            f"{_values(posed, solution)}. Look for an overflow, a logarithm of 0 or a square root at 0 in the "
-            "log-density."
+            f"{_values(posed, solution)}. {_faulty_term(posed, solution)}Look for an overflow, a logarithm, a root or "
+            "a power of 0 in the log-density; jnp.where around it does not help unless it replaces the argument too."
         )
     if status == Status.NOT_POSITIVE_DEFINITE:
         if float(c.eigenvalue) > 0:
@@ -120,17 +123,50 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
             "infinity and the numbers reached mean nothing. Give the coefficients a proper prior "
             "(distributions.Normal, or Jeffreys for Firth's estimate)."
         )
+    furthest = int(np.argmax(np.abs(np.nan_to_num(np.asarray(solution.direction)))))
+    name = names[furthest]
     if status == Status.AT_BOUNDARY:
-        name = names[int(np.argmax(np.abs(np.asarray(solution.direction))))]
         return (
             f"{name} runs to the edge of its support ({_values(posed, solution, name)}): the optimum lies on the "
             "boundary, where curvature says nothing about uncertainty. Hold it with distributions.Fixed, or give it "
             "a prior that vanishes there."
         )
+    if not isinstance(np.repeat(np.asarray(posed.supports, dtype=object), sizes)[furthest], Real):
+        return (
+            f"No finite optimum: {name} runs to the edge of its support ({_values(posed, solution, name)}), and the "
+            "density grows without bound on the way, as where a scale shrinks around its own effects or a single "
+            "observation. Give it a prior that vanishes there, hold it with distributions.Fixed, or integrate the "
+            "effects out."
+        )
     return (
         f"No finite optimum: the objective keeps decreasing, or stays flat, along {leading}. Give the parameters a "
         "proper prior, or check the sign of the log-density."
     )
+
+
+def _faulty_term(posed: Posed, solution: Solution) -> str:
+    """Which derivative of the log-likelihood is not finite, with respect to what and at which observation."""
+    flat, unravel = ravel_pytree(solution.params)
+
+    def terms(v: jax.Array) -> jax.Array:
+        return jnp.atleast_1d(posed.objective.log_likelihood(unravel(v), *posed.data))
+
+    def slopes(v: jax.Array, along: jax.Array) -> jax.Array:
+        return jax.jvp(terms, (v,), (along,))[1]
+
+    def bends(v: jax.Array, along: jax.Array) -> jax.Array:
+        return jax.jvp(lambda w: slopes(w, along), (v,), (along,))[1]
+
+    for name, along in zip(coordinate_names(solution.params)[:16], jnp.eye(flat.size, dtype=flat.dtype), strict=False):
+        for order, derivative in (("", slopes), ("second ", bends)):
+            values = np.asarray(derivative(flat, along))
+            bad = ~np.isfinite(values)
+            if bad.any():
+                return (
+                    f"The {order}derivative of the log-likelihood with respect to {name} is not finite for "
+                    f"{int(bad.sum())} of {bad.size} observations, the first at {first_value(values, bad)}. "
+                )
+    return ""
 
 
 def _hint_of_kinks(posed: Posed) -> str:

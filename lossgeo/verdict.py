@@ -39,6 +39,10 @@ running to the edge."""
 HUGE = 1e15
 """Size of a coordinate that, without an optimum in sight, counts as running to infinity."""
 
+SLOPE = 1e-3
+"""Nats for each e-fold of a positive parameter by which the objective still falls, far out towards the edge, if it falls
+without bound."""
+
 LARGE = 1e6
 """The same where, besides, some direction has a slope and no curvature."""
 
@@ -80,10 +84,14 @@ def verdict(
     lost = ~small & (status != Status.INTERRUPTED)
     limit = jnp.where(jnp.abs(c.eigenvalue) <= rank_tol, LARGE, HUGE)
     travel = jnp.where(constrained, z - start, 0.0)
-    far = (jnp.abs(travel) > FAR) & (c.step * travel >= 0)
+    far = (jnp.abs(travel) > FAR) & ((c.step * travel >= 0) | ~c.finite)
 
     def runs_away(direction: jax.Array) -> jax.Array:
-        return jnp.where(constrained[jnp.argmax(jnp.abs(direction))], Status.AT_BOUNDARY, at_infinity)
+        along = jnp.argmax(jnp.abs(direction))
+        # Where the slope cannot be told any more (beyond the numbers there are), there was one on the way.
+        endless = ~(jnp.abs(c.gradient[along]) <= SLOPE) if c.gradient is not None else jnp.asarray(False)
+        edge = jnp.where(lost & endless, Status.UNBOUNDED, Status.AT_BOUNDARY)
+        return jnp.where(constrained[along], edge, at_infinity)
 
     # Later cases take precedence over earlier ones.
     cases = [

@@ -145,10 +145,30 @@ def test_an_infinite_coefficient_of_counts_is_unbounded():
     assert "coef[1]" in fit.message
 
 
-def test_a_perfect_fit_runs_to_the_boundary():
+def test_the_density_of_a_perfect_fit_grows_without_bound():
     fit = attempt(LINEAR, start(3, sigma=1.0), X, X @ np.array([1.0, -2.0, 0.5]))
-    assert fit.status == lg.Status.AT_BOUNDARY
-    assert fit.message.startswith("sigma")
+    assert fit.status == lg.Status.UNBOUNDED
+    assert "sigma runs to the edge" in fit.message
+
+
+def test_a_component_that_shrinks_around_one_observation_is_unbounded():
+    def log_likelihood(p, y):
+        tight, wide = dist.Normal(p["m"], p["s"]).log_prob(y), dist.Normal(2.0, 2.0).log_prob(y)
+        return jnp.logaddexp(jnp.log(0.01) + tight, jnp.log(0.99) + wide)
+
+    objective = lg.map_objective(log_likelihood, supports={"m": supports.real, "s": supports.positive})
+    fit = attempt(objective, {"m": jnp.asarray(Y[0]), "s": jnp.asarray(1e-3)}, Y)
+    assert fit.status == lg.Status.UNBOUNDED
+    assert "s runs to the edge" in fit.message
+
+
+def test_a_derivative_that_is_not_finite_is_named_with_its_observation():
+    dose = jnp.asarray([1.0, 3.0, 0.0, 10.0, 30.0])
+    response = jnp.asarray([1.2, 4.1, 0.1, 8.0, 9.5])
+    objective = lg.map_objective(lambda p, x, y: -((y - 10.0 / (1.0 + (x / p["ec"]) ** p["h"])) ** 2))
+    fit = attempt(objective, {"ec": jnp.asarray(3.0), "h": jnp.asarray(1.5)}, dose, response)
+    assert fit.status == lg.Status.NOT_FINITE
+    assert "with respect to ec" in fit.message and "1 of 5 observations, the first at index 2" in fit.message
 
 
 def test_underdispersed_counts_run_to_the_boundary_and_the_mean_is_right():

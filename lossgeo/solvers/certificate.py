@@ -65,6 +65,7 @@ class Certificate:
         noise: expected decrease that rounding error alone makes up, in nats; 0 where it was not measured.
         inverse: inverse of the Hessian on the directions with curvature, shape ``(p, p)``, where it is known with more
             digits than the Hessian holds (see :mod:`lossgeo.solvers.whitening`), else ``None``.
+        gradient: gradient of the smooth part, shape ``(p,)``; ``None`` for losses with kinks in the data.
     """
 
     edm: jax.Array
@@ -84,6 +85,7 @@ class Certificate:
     resolution: jax.Array
     noise: jax.Array
     inverse: jax.Array | None = None
+    gradient: jax.Array | None = None
 
 
 class Brief(NamedTuple):
@@ -135,7 +137,8 @@ def certify(
         certificate = _matrix_free(flat, value, z, faces)
     finite = certificate.finite & jnp.isfinite(value) & jnp.all(jnp.isfinite(grad))
     edm = jnp.where(finite, certificate.edm, jnp.nan)
-    return value, Certificate(**{**vars(certificate), "edm": edm, "finite": finite})
+    gradient = grad if whitening is None else whitening.inverse.T @ grad
+    return value, dataclasses.replace(certificate, edm=edm, finite=finite, gradient=gradient)
 
 
 def expected_decrease(problem: Problem) -> jax.Array:
