@@ -5,5 +5,6 @@
 Protocol: one pinned core, one thread in every library, process CPU time, contenders interleaved, the minimum of the
 warm calls; the first call, with its compilation, apart. Data lie in the layout that each side likes. Beside each time
 stand the optimality gap of the answer and the peak of memory over the data. Peers that are not installed are named and
-left out. Generalised linear models are timed twice: declared by ``models.glm`` and written as plain functions.
+left out; those of R (glmnet, MASS, TMB, ``glm.fit``) run in a process of R that holds the data, are timed by R's own
+clock and compile outside of it. Linear models are timed twice: declared by ``models`` and written as plain functions.
 """

@@ -17,11 +17,15 @@ import jax  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 
-from experiments.benchmarks.measure import chart, measure, table  # noqa: E402
+from experiments.benchmarks.chart import chart  # noqa: E402
+from experiments.benchmarks.hierarchy import HIERARCHY  # noqa: E402
+from experiments.benchmarks.many_fits import MANY_FITS  # noqa: E402
+from experiments.benchmarks.measure import measure, table  # noqa: E402
+from experiments.benchmarks.overhead import OVERHEAD  # noqa: E402
 from experiments.benchmarks.path_workloads import PATH_WORKLOADS  # noqa: E402
 from experiments.benchmarks.workloads import WORKLOADS as FIT_WORKLOADS  # noqa: E402
 
-WORKLOADS = FIT_WORKLOADS | PATH_WORKLOADS
+WORKLOADS = FIT_WORKLOADS | MANY_FITS | HIERARCHY | PATH_WORKLOADS | OVERHEAD
 
 
 def main() -> int:
