@@ -1,19 +1,23 @@
-r"""Duality gaps of L1-penalised likelihoods: a bound on the excess over the optimum that needs no Hessian.
+r"""Duality gaps of sparse likelihoods: a bound on the excess over the optimum that needs no Hessian.
 
-.. math:: P(x) = \sum_i \ell_i(\eta_i) + \sum_j \lambda_j |x_j|, \quad \eta = o + Xx + Zv; \qquad
-          D(u) = -\sum_i \ell_i^*(u_i) + u^\top o \;\text{ for } |X_j^\top u| \le \lambda_j,\; Z^\top u = 0
+.. math:: P(x) = \sum_i \ell_i(\eta_i) + \sum_j h_j(x_j), \quad \eta = o + Xx + Zv, \quad
+          h_j(x) = \lambda_j|x| + \tfrac12\rho_j x^2; \qquad
+          D(u) = -\sum_i \ell_i^*(u_i) - \sum_j h_j^*(-X_j^\top u) + u^\top o \;\text{ for } Z^\top u = 0
 
-For a likelihood that is log-concave in its linear predictor every feasible :math:`u` bounds the least value of
-:math:`P` from below. The slopes :math:`\ell'(\eta)` are made feasible by a projection and a factor :math:`s \le 1`, and
+where :math:`h_j^*(t) = (|t| - \lambda_j)_+^2 / 2\rho_j`, for :math:`\rho_j = 0` the constraint
+:math:`|t| \le \lambda_j`. For a likelihood that is log-concave in its linear predictor every feasible :math:`u` bounds
+the least value of :math:`P` from below. The slopes :math:`\ell'(\eta)` are made feasible by a projection and a factor
+:math:`s \le 1`, and
 
-.. math:: P - D = \sum_i \{\ell_i(\eta_i) + \ell_i^*(u_i) - u_i\eta_i\} + \sum_j \{\lambda_j|x_j| + x_j X_j^\top u\}
+.. math:: P - D = \sum_i \{\ell_i(\eta_i) + \ell_i^*(u_i) - u_i\eta_i\}
+          + \sum_j \{h_j(x_j) + h_j^*(-X_j^\top u) + x_j X_j^\top u\}
 
 is a sum of terms that are not negative: no digits are lost in a difference of objectives.
 
 References: Bonnefoy et al. (2015), IEEE Trans. Signal Process. 63, 5121; Ndiaye et al. (2017), JMLR 18 (128), sec. 2.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +27,7 @@ from lossgeo._compilation import quick_jit
 from lossgeo.posing import Posed, as_problem
 from lossgeo.sparsity import SparseRows, sparse_rows
 
-__all__ = ["duality_gap"]
+__all__ = ["Gap", "duality_gap", "gap_at"]
 
 MAX_OTHER = 64
 """Coordinates beside the penalised ones that may shift the linear predictor."""
@@ -37,11 +41,18 @@ PROBES = (-8.0, -2.0, -0.5, 0.5, 2.0, 8.0)
 NODES, NODE_WEIGHTS = (np.asarray(part) for part in np.polynomial.legendre.leggauss(10))
 
 
+class Gap(NamedTuple):
+    """A duality gap, NaN where none is known, and what rounding error alone makes up of it, in nats."""
+
+    value: jax.Array
+    noise: jax.Array
+
+
 @quick_jit()
 def duality_gap(posed: Posed, params: Any) -> jax.Array:
     r"""Bound on the excess of the objective at ``params`` over its least value, in nats.
 
-    It exists for one vector of coefficients under a Laplace prior in a linear predictor, all strengths positive, where
+    It exists for one vector of coefficients under a Laplace or elastic net prior in a linear predictor, where
     everything else that is estimated shifts the same predictor without a prior (an intercept, unpenalised columns).
     Rows must be convex in the predictor; this is looked at around the fit and cannot be proved from there: for a
     family that is log-concave in the predictor (normal of known scale, logistic, Poisson with log link, …) the bound
@@ -57,7 +68,7 @@ def duality_gap(posed: Posed, params: Any) -> jax.Array:
 
     Numerics:
         The gap is of first order in the violation of optimality. Rounding of the gradient, about
-        ``eps * sqrt(n) * |x|_1 * max|X_j| |slopes|``, is its floor.
+        ``eps * |x|_1 * max|X_j| |slopes|``, is its floor.
     """
     problem = as_problem(posed)
     rows = sparse_rows(problem, MAX_OTHER)
@@ -66,19 +77,90 @@ def duality_gap(posed: Posed, params: Any) -> jax.Array:
         return jnp.full((), jnp.nan, dtype)
     x, v = rows.split(posed.to_unconstrained(params))
     design = rows.design()
-    eta = design @ (rows.center + x)
+    return gap_at(rows, design, rows.strength, rows.ridge, x, v, design @ (rows.center + x)).value
+
+
+def gap_at(
+    rows: SparseRows,
+    design: jax.Array,
+    strength: jax.Array,
+    ridge: jax.Array,
+    x: jax.Array,
+    v: jax.Array,
+    eta: jax.Array,
+    known: tuple[jax.Array, jax.Array] | None = None,
+) -> Gap:
+    r"""The gap at a point; pure, inside one trace.
+
+    Args:
+        rows: the parts of the problem.
+        design: :math:`X`, shape ``(n, d)``.
+        strength: :math:`\lambda`, shape ``(d,)``.
+        ridge: :math:`\rho`, shape ``(d,)``.
+        x: coefficients, kinks at 0, shape ``(d,)``.
+        v: other coordinates, shape ``(q,)``.
+        eta: linear predictor, shape ``(n,)``.
+        known: slopes of the rows times the design, and the norms of its columns, each of shape ``(d,)``, if they are
+            known: then the design is not looked at, and a projection of the slopes is bounded by its size.
+    """
     slopes, other = jax.grad(rows.loss, argnums=(0, 1))(eta, v)
-    shifts, known = _shifts(rows, eta, v, other, slopes)
+    _, weights = _slopes_and_curvature(rows, eta, v)
+    shifts, understood = _shifts(rows, eta, v, weights, other, slopes)
+    feasible = slopes
     if v.shape[0]:
         basis = jnp.linalg.qr(shifts.T)[0]
         for _ in range(2):
-            slopes = slopes - basis @ (slopes @ basis)
-    gradient = slopes @ design
-    strength = rows.strength
-    factor = jnp.min(jnp.where(jnp.abs(gradient) > strength, strength / jnp.abs(gradient), 1.0), initial=1.0)
-    gap, convex = _fenchel_young(rows, eta, v, factor * slopes)
-    penalty = jnp.sum(jnp.maximum(strength * jnp.abs(x) + factor * gradient * x, 0.0))
-    return jnp.where(known & convex & jnp.all(strength > 0), gap + penalty, jnp.nan)
+            feasible = feasible - basis @ (feasible @ basis)
+    if known is None:
+        gradient, norm = feasible @ design, jnp.sqrt(_squares(design))
+        slack = jnp.zeros_like(gradient)
+    else:
+        gradient, norm = known
+        slack = norm * jnp.linalg.norm(feasible - slopes)
+    size = jnp.abs(gradient) + slack
+    penalised = strength > 0
+
+    def largest(columns: jax.Array) -> jax.Array:
+        """Largest factor with which the slopes meet the bounds of some columns."""
+        beyond = columns & penalised & (size > strength)
+        return jnp.min(jnp.where(beyond, strength / jnp.where(beyond, size, 1.0), 1.0), initial=1.0)
+
+    def gap_with(factor: jax.Array) -> tuple[jax.Array, jax.Array]:
+        fitted, convex = _fenchel_young(rows, eta, v, factor * feasible)
+        return fitted + jnp.sum(_fenchel_young_of_penalty(x, -factor * gradient, strength, ridge, slack)), convex
+
+    if rows.is_elastic:
+        # Where it is nearly a lasso the constraint of the lasso makes the better dual point.
+        both, convex = jax.lax.map(gap_with, jnp.stack([largest(ridge == 0), largest(penalised)]))
+        gap, convex = jnp.min(both), jnp.all(convex)
+    else:
+        gap, convex = gap_with(largest(penalised))
+    eps = jnp.finfo(eta.dtype).eps
+    # Errors of a product with a column are those of its terms: of the slopes, and of the predictor behind them.
+    error = eps * norm * (jnp.linalg.norm(slopes) + jnp.linalg.norm(weights * eta))
+    relative = jnp.max(jnp.where(penalised, error / jnp.where(penalised, strength, 1.0), 0.0), initial=0.0)
+    noise = relative * jnp.sum(strength * jnp.abs(x)) + jnp.sum(error * jnp.abs(x))
+    return Gap(jnp.where(understood & convex & jnp.all(penalised | (ridge > 0)), gap, jnp.nan), noise)
+
+
+def _squares(design: jax.Array) -> jax.Array:
+    return jnp.einsum("ij,ij->j", design, design)
+
+
+def _fenchel_young_of_penalty(
+    x: jax.Array, t: jax.Array, strength: jax.Array, ridge: jax.Array, slack: jax.Array
+) -> jax.Array:
+    r"""Terms :math:`h(x) + h^*(t) - tx`, or bounds on them where ``t`` is known up to ``slack``; shape ``(d,)``.
+
+    With :math:`c` the nearest point to :math:`t` in :math:`[-\lambda, \lambda]` and :math:`x^* = (t - c)/\rho` it is
+    :math:`\lambda|x| - cx + \tfrac12\rho(x - x^*)^2`. Without a curvature ``t`` is in bounds.
+    """
+    c = jnp.clip(t, -strength, strength)
+    curved = ridge > 0
+    inverse = jnp.where(curved, 1.0 / jnp.where(curved, ridge, 1.0), 0.0)
+    best = (t - c) * inverse
+    more = slack * (jnp.abs(x) + jnp.abs(best) + 0.5 * slack * inverse)
+    return jnp.maximum(strength * jnp.abs(x) - c * x, 0.0) + 0.5 * ridge * jnp.square(x - best) + more
 
 
 def _slopes_and_curvature(rows: SparseRows, eta: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -86,7 +168,7 @@ def _slopes_and_curvature(rows: SparseRows, eta: jax.Array, v: jax.Array) -> tup
 
 
 def _shifts(
-    rows: SparseRows, eta: jax.Array, v: jax.Array, other: jax.Array, slopes: jax.Array
+    rows: SparseRows, eta: jax.Array, v: jax.Array, weights: jax.Array, other: jax.Array, slopes: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """How each other coordinate shifts the predictor, shape ``(q, n)``, and whether that is all it does.
 
@@ -94,7 +176,6 @@ def _shifts(
     """
     if not v.shape[0]:
         return jnp.zeros((0, eta.shape[0]), eta.dtype), jnp.asarray(True)
-    _, weights = _slopes_and_curvature(rows, eta, v)
     cross = jax.vmap(lambda t: jax.jvp(lambda v: jax.grad(rows.loss)(eta, v), (v,), (t,))[1])(
         jnp.eye(v.shape[0], dtype=v.dtype)
     )
@@ -118,17 +199,25 @@ def _fenchel_young(rows: SparseRows, eta: jax.Array, v: jax.Array, wanted: jax.A
     """
     eps = jnp.finfo(eta.dtype).eps
 
-    def closer(_: int, e: jax.Array) -> jax.Array:
-        slope, curvature = _slopes_and_curvature(rows, e, v)
+    def rounding(e: jax.Array, curvature: jax.Array) -> jax.Array:
+        return 64.0 * eps * (jnp.abs(wanted) + curvature * (1.0 + jnp.abs(e)))
+
+    def closer(carry: tuple) -> tuple:
+        steps, e, slope, curvature = carry
         step = jnp.where(curvature > 0, (wanted - slope) / jnp.where(curvature > 0, curvature, 1.0), 0.0)
         step = jnp.where(jnp.isfinite(step), step, 0.0)
-        return e + jnp.clip(step, -2.0 * (1.0 + jnp.abs(e)), 2.0 * (1.0 + jnp.abs(e)))
+        e = e + jnp.clip(step, -2.0 * (1.0 + jnp.abs(e)), 2.0 * (1.0 + jnp.abs(e)))
+        return steps + 1, e, *_slopes_and_curvature(rows, e, v)
 
-    e = jax.lax.fori_loop(0, NEWTON_STEPS, closer, eta)
-    slope, curvature = _slopes_and_curvature(rows, e, v)
-    found = jnp.abs(slope - wanted) <= 64.0 * eps * (jnp.abs(wanted) + curvature * (1.0 + jnp.abs(e))) + 1e-6 * jnp.abs(
-        wanted
-    )
+    def away(carry: tuple) -> jax.Array:
+        # Two steps are worth their while wherever the slope is not the one that is wanted to the last bit.
+        steps, e, slope, curvature = carry
+        missing = jnp.abs(slope - wanted) > jnp.where(steps < 2, 0.0, rounding(e, curvature))
+        return (steps < NEWTON_STEPS) & jnp.any(missing)
+
+    start = (jnp.asarray(0), eta, *_slopes_and_curvature(rows, eta, v))
+    _, e, slope, curvature = jax.lax.while_loop(away, closer, start)
+    found = jnp.abs(slope - wanted) <= rounding(e, curvature) + 1e-6 * jnp.abs(wanted)
     # Rows without such a point make the bound infinite, and say nothing about convexity.
     t, curvature = jnp.where(found, eta - e, 0.0), jnp.where(found, curvature, 0.0)
     e = eta - t

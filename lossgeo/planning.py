@@ -118,13 +118,13 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
     if isinstance(solver, WorkingSet) or (host and automatic):
         chosen = WorkingSet() if automatic else solver
         if sparse_rows(problem, chosen.max_other) is not None:
-            reason = f"a Laplace prior on a linear predictor, zeros are exact; {num_params} parameters"
+            reason = f"a prior with a kink on a linear predictor, zeros are exact; {num_params} parameters"
             return Plan(chosen, None, reason if automatic else "chosen by the caller", found)
         if not automatic:
             raise ValueError(
-                "solvers.WorkingSet needs independent rows with one vector of coefficients under a Laplace prior of "
-                f"constant hyper-parameters in a linear predictor, and at most {chosen.max_other} other coordinates; "
-                f"found is {found or 'no linear predictor'}. Use solver='auto'."
+                "solvers.WorkingSet needs independent rows with one vector of coefficients under a Laplace or "
+                "ElasticNet prior of constant hyper-parameters in a linear predictor, and at most "
+                f"{chosen.max_other} other coordinates; found is {found or 'no linear predictor'}. Use solver='auto'."
             )
     if isinstance(solver, InteriorPoint):
         with_pieces(problem)

@@ -1,8 +1,9 @@
-r"""A posed problem whose many coefficients share one linear predictor and a Laplace prior, as working sets need it.
+r"""A posed problem whose many coefficients share one linear predictor and a sparse prior, as working sets need it.
 
-.. math:: F(u) = f(o + Xx,\, v) + \sum_j \lambda_j |x_j|, \qquad x = \beta - c, \quad o = Xc
+.. math:: F(u) = f(o + Xx,\, v) + \sum_j \{\lambda_j |x_j| + \tfrac12\rho_j x_j^2\}, \qquad x = \beta - c, \quad o = Xc
 
-with :math:`c` and :math:`\lambda` the places and strengths of the kinks and :math:`v` all other coordinates.
+with :math:`c` and :math:`\lambda` the places and strengths of the kinks, :math:`\rho` the curvatures of an elastic net
+(0 for a Laplace prior), and :math:`v` all other coordinates.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from lossgeo.distributions import Laplace
+from lossgeo.distributions import ElasticNet, Laplace
 from lossgeo.posing import kinks
 from lossgeo.priors import FunctionPrior, TreePrior
 from lossgeo.solvers import Problem
@@ -33,6 +34,8 @@ class SparseRows:
         center, strength = (tree[leaf] for tree in kinks(u, self._posed))
         self._center, self.strength = center, jnp.ravel(strength)
         self.center = jnp.ravel(center)
+        self.is_elastic = isinstance(_prior_of(self._posed, leaf), ElasticNet)
+        self.ridge = jnp.ravel(jnp.broadcast_to(_ridge(self._posed, leaf), center.shape)).astype(center.dtype)
         self._v0, self._unravel = ravel_pytree([w for i, w in enumerate(u) if i != leaf])
         before = sum(w.size for w in u[:leaf])
         numbers = np.arange(self._v0.size)
@@ -76,8 +79,9 @@ class SparseRows:
 def sparse_rows(problem: Problem, max_other: int) -> SparseRows | None:
     """The parts of a posed problem, or ``None`` if it is of another kind; static.
 
-    Wanted: independent rows; one leaf under a kinked prior, a :class:`lossgeo.distributions.Laplace` whose
-    hyper-parameters are constants; this leaf a vector in a linear predictor; at most ``max_other`` other coordinates.
+    Wanted: independent rows; one leaf under a kinked prior, a :class:`lossgeo.distributions.Laplace` or
+    :class:`lossgeo.distributions.ElasticNet` whose hyper-parameters are constants; this leaf a vector in a
+    linear predictor; at most ``max_other`` other coordinates.
     """
     posed = problem.args
     if problem.kinks is None or not isinstance(problem.derivatives, RowDerivatives):
@@ -88,7 +92,7 @@ def sparse_rows(problem: Problem, max_other: int) -> SparseRows | None:
     if entries is None:
         return None
     kinked = [i for i, entry in enumerate(entries) if getattr(entry.distribution, "kink", None) is not None]
-    if len(kinked) != 1 or not isinstance(entries[kinked[0]].distribution, Laplace):
+    if len(kinked) != 1 or not isinstance(entries[kinked[0]].distribution, Laplace | ElasticNet):
         return None
     leaf = kinked[0]
     index = [j for j, p in enumerate(problem.derivatives.structure.predictors) if p.leaf == leaf]
@@ -100,6 +104,18 @@ def sparse_rows(problem: Problem, max_other: int) -> SparseRows | None:
     if others > max_other or any(depends_on(_hyper_parameters(posed, leaf), posed.template)):
         return None
     return SparseRows(problem, leaf, index[0])
+
+
+def _prior_of(posed: Any, leaf: int) -> Any:
+    return posed.objective.prior.entries(posed.template)[leaf].distribution
+
+
+def _ridge(posed: Any, leaf: int) -> jax.Array:
+    """Second derivatives of minus the log-prior of a leaf off its kink."""
+    distribution = _prior_of(posed, leaf)
+    if isinstance(distribution, ElasticNet):
+        return 1.0 / jnp.square(jnp.asarray(distribution.normal_scale))
+    return jnp.zeros(())
 
 
 def _hyper_parameters(posed: Any, leaf: int) -> Any:

@@ -104,7 +104,8 @@ def _on_face(
     """The face at ``z = (v, x)`` by products with the Hessian, the model as preconditioner."""
     q, dtype = model.cross.shape[0], z.dtype
     (value, (slopes, other)), push = jax.linearize(jax.value_and_grad(loss, argnums=(0, 1)), eta, z[:q])
-    at = kinked_slopes(jnp.concatenate([other, slopes @ columns]), z, kink, model.scale)
+    pull = model.ridge * z[q:]
+    at = kinked_slopes(jnp.concatenate([other, slopes @ columns + pull]), z, kink, model.scale)
     wanted = real & ((z != 0) | (kink == 0))
     free = wanted & model.moves
     slope = jnp.where(free, at.slope, 0.0)
@@ -120,7 +121,7 @@ def _on_face(
     def exact(u: jax.Array) -> jax.Array:
         step = u * model.scale
         _, (rows_change, other_change) = push(columns @ step[q:], step[:q])
-        return jnp.concatenate([other_change, rows_change @ columns]) * model.scale
+        return jnp.concatenate([other_change, rows_change @ columns + model.ridge * step[q:]]) * model.scale
 
     def by_model(u: jax.Array) -> jax.Array:
         return (model.h @ u.astype(model.h.dtype)).astype(dtype)
@@ -147,7 +148,7 @@ def _on_face(
         & (drift <= LARGEST_DRIFT)
         & jnp.all(free == wanted)
     )
-    value = value + jnp.sum(kink * jnp.abs(z))
+    value = value + jnp.sum(kink * jnp.abs(z)) + 0.5 * jnp.sum(pull * z[q:])
     return OnFace(value, wanted, slope, step, -0.5 * slope @ step, eigenvalue, direction, sure)
 
 
@@ -226,7 +227,8 @@ def _judge_by_model(
     z, kink = jnp.concatenate([v, coefficients]), jnp.concatenate([jnp.zeros_like(v), strength])
 
     def value_at(z: jax.Array) -> jax.Array:
-        return rows.loss(setup.offset + columns @ z[q:], z[:q]) + jnp.sum(kink * jnp.abs(z))
+        penalty = jnp.sum(kink * jnp.abs(z)) + 0.5 * jnp.sum(model.ridge * jnp.square(z[q:]))
+        return rows.loss(setup.offset + columns @ z[q:], z[:q]) + penalty
 
     real = jnp.concatenate([jnp.ones(q, bool), mask])
     face = _on_face(rows.loss, columns, setup.offset + columns @ coefficients, model, z, kink, real)
@@ -309,6 +311,7 @@ class FaceArgs:
     columns: jax.Array
     offset: jax.Array
     strength: jax.Array
+    ridge: jax.Array
     solver: WorkingSet = dataclasses.field(metadata={"static": True})
 
 
@@ -316,7 +319,8 @@ def _face_value(u: Any, args: FaceArgs) -> jax.Array:
     """The objective as a function of ``(v, x)`` on a working set."""
     v, x = u
     rows = sparse_parts(as_problem(args.posed), args.solver)
-    return rows.loss(args.offset + args.columns @ x, v) + jnp.sum(args.strength * x * jnp.sign(x))
+    penalty = args.strength * jnp.sign(x) * x + 0.5 * args.ridge * jnp.square(x)
+    return rows.loss(args.offset + args.columns @ x, v) + jnp.sum(penalty)
 
 
 def _face_kinks(u: Any, args: FaceArgs) -> tuple[Any, Any]:
@@ -344,7 +348,7 @@ def _judge(
     columns = jnp.where(mask[None, :], jnp.take(design_of(rows, setup), index, axis=1), 0.0)
     strength, face = jnp.where(mask, setup.strength[index], 1.0), jnp.where(mask, x[index], 0.0)
     x_start, v_start = rows.split(problem.init)
-    args = FaceArgs(posed, columns, setup.offset, strength, solver)
+    args = FaceArgs(posed, columns, setup.offset, strength, jnp.where(mask, setup.ridge[index], 0.0), solver)
     start = (v_start, jnp.where(mask, x_start[index], 0.0))
     value, c = certify(Problem(_face_value, _face_kinks, args, (v, face)), None, start)
     u = rows.join(x, v)

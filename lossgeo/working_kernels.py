@@ -41,7 +41,9 @@ __all__ = [
 
 @pytree
 class Setup:
-    """What does not change: predictor at the kinks, strengths, norms of the columns, and the design unless it is data.
+    """What does not change: predictor at the kinks, strengths of these and curvatures of the penalties beside them.
+
+    Also the norms of the columns, and the design unless it is data.
 
     A design that is one of the data arrays itself is read from there: returning it here would copy it.
     """
@@ -49,6 +51,7 @@ class Setup:
     design: jax.Array | None
     offset: jax.Array
     strength: jax.Array
+    ridge: jax.Array
     norm: jax.Array
 
 
@@ -68,7 +71,7 @@ class Work:
 class WorkingState:
     """Where the driver stands; ``x`` is relative to the kinks.
 
-    ``gradient`` is that of the smooth part with respect to all columns, ``gain`` what the worst column on its kink
+    ``gradient`` is that of all but the kinks with respect to all columns, ``gain`` what the worst column on its kink
     promises in nats, 0 for none, and ``edm`` is the decrease that was predicted last, or that promise where it is
     larger. ``level`` multiplies the strengths: at first more than they are, in the end 1; 0 before the first
     round; it goes down by ``factor``.
@@ -106,12 +109,17 @@ def start_working_set(problem: Problem, solver: WorkingSet) -> tuple[WorkingStat
     eta = offset + predictor
     slopes = jax.grad(rows.loss)(eta, v)
     gradient, squares = jax.lax.platform_dependent(slopes, design, cpu=_row_by_row, default=_at_once)
-    setup = Setup(None if is_data else design, offset, rows.strength, jnp.sqrt(squares))
-    value = rows.loss(eta, v) + jnp.sum(rows.strength * jnp.abs(x))
+    setup = Setup(None if is_data else design, offset, rows.strength, rows.ridge, jnp.sqrt(squares))
+    value = rows.loss(eta, v) + penalty(setup, x)
     status = jnp.where(jnp.isfinite(value), RUNNING, Status.NOT_FINITE)
     infinite = jnp.full_like(value, jnp.inf)
-    state = WorkingState(setup, x, v, eta, gradient, infinite, value, infinite, jnp.asarray(0), status)
+    state = WorkingState(setup, x, v, eta, gradient + rows.ridge * x, infinite, value, infinite, jnp.asarray(0), status)
     return state, (design, jnp.sum(squares)) if is_data else None
+
+
+def penalty(setup: Setup, x: jax.Array) -> jax.Array:
+    """What the prior adds off the kinks, in nats."""
+    return jnp.sum(setup.strength * jnp.abs(x)) + 0.5 * jnp.sum(setup.ridge * jnp.square(x))
 
 
 def _row_by_row(slopes: jax.Array, design: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -186,17 +194,24 @@ def look_at_all(
     rows = sparse_parts(as_problem(posed), solver)
     smooth, push = jax.linearize(lambda eta: jax.value_and_grad(rows.loss)(eta, v), eta)
     (loss, slopes), (_, weights) = smooth, push(jnp.ones_like(eta))
-    value = loss + jnp.sum(setup.strength * jnp.abs(x))
-    return slopes @ design_of(rows, setup), jnp.mean(jnp.abs(weights)), value
+    gradient = slopes @ design_of(rows, setup) + setup.ridge * x
+    return gradient, jnp.mean(jnp.abs(weights)), loss + penalty(setup, x)
 
 
 @quick_jit(static_argnames=("solver", "low"))
 def make_model(
-    posed: Posed, columns: jax.Array, eta: jax.Array, v: jax.Array, joint: Any, solver: WorkingSet, low: bool
+    posed: Posed,
+    columns: jax.Array,
+    eta: jax.Array,
+    v: jax.Array,
+    joint: Any,
+    solver: WorkingSet,
+    low: bool,
+    ridge: Any = None,
 ) -> Model:
     """The model at a point; see :func:`lossgeo.solvers.reduced_model.reduced_model`. ``low``: in single precision."""
     rows = sparse_parts(as_problem(posed), solver)
-    return reduced_model(rows.loss, columns, eta, v, joint, jnp.dtype(jnp.float32) if low else columns.dtype)
+    return reduced_model(rows.loss, columns, eta, v, joint, jnp.dtype(jnp.float32) if low else columns.dtype, ridge)
 
 
 @quick_jit(static_argnames="solver")
@@ -240,7 +255,7 @@ def exchange_columns(
     """Columns ``index`` of the design into ``slots`` of a working set and of its model, whose memory is used again."""
     new = jnp.take(design_of(sparse_parts(as_problem(posed), solver), setup), index, axis=1)
     columns = columns.at[:, slots].set(new, mode="drop")
-    return columns, None if model is None else replace_columns(model, new, slots)
+    return columns, None if model is None else replace_columns(model, new, setup.ridge[index], slots)
 
 
 @jax.jit

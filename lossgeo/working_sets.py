@@ -178,7 +178,8 @@ def _within(
         model = work.model
         fresh = model is None
         if model is None:
-            model = make_model(posed, work.columns, eta, v, work.joint, solver, low and not work.precise)
+            low_now, ridge = low and not work.precise, np.where(work.mask, np.asarray(setup.ridge)[work.index], 0.0)
+            model = make_model(posed, work.columns, eta, v, work.joint, solver, low_now, ridge)
             work = dataclasses.replace(work, model=model)
         steps = np.int32(1 if not exact else budget if work.joint else min(budget, CAUTIOUS))
         found = descend(

@@ -13,6 +13,7 @@ from jax.scipy.stats import norm
 import lossgeo as lg
 from lossgeo import distributions as dist
 from lossgeo import models, solvers, supports, working_sets
+from lossgeo.duality import duality_gap
 from lossgeo.solvers.coordinate_descent import minimize_kinked_quadratic
 from lossgeo.solvers.working_set import BUCKETS, bucket, choose_columns
 
@@ -96,6 +97,33 @@ def test_reference_penalty_factors_with_unpenalised_columns_in_a_leaf_of_their_o
     np.testing.assert_allclose(fit.params["free"], np.array(point["coef"])[free], atol=1e-8)
 
 
+ELASTIC = load("elastic_net_glmnet")["cases"]
+
+
+def elastic_net(alpha, total):
+    return {"coef": dist.ElasticNet(0.0, 1 / (total * alpha), (total * (1 - alpha)) ** -0.5), "intercept": dist.Flat()}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=f"{case['family']}-{case['alpha']}", marks=[pytest.mark.slow] * (k > 1))
+        for k, case in enumerate(ELASTIC)
+    ],
+)
+def test_reference_elastic_nets(case):
+    data = load(case["data"])
+    x, y = np.array(data["X"]), np.array(data["y"], float)
+    y = y / y.std() if case["family"] == "gaussian" else y
+    objective = lg.map_objective(LIKELIHOODS[case["family"]], elastic_net(case["alpha"], len(y) * case["lambda"]))
+    init = {"coef": jnp.zeros(x.shape[1]), "intercept": jnp.asarray(0.0)}
+    fit = lg.fit(objective, init, x, y, solver=solvers.WorkingSet())
+    np.testing.assert_array_equal(np.asarray(fit.params["coef"]) != 0, np.array(case["coef"]) != 0)
+    np.testing.assert_allclose(fit.params["coef"], case["coef"], atol=1e-7)
+    np.testing.assert_allclose(fit.params["intercept"], case["intercept"], atol=1e-7)
+    assert 0 <= fit.duality_gap < 1e-8
+
+
 # ------------------------------------------------------------------ the subproblem
 def test_the_kinked_quadratic_is_solved_by_its_optimality_conditions():
     solve = jax.jit(minimize_kinked_quadratic)
@@ -173,7 +201,7 @@ def check_optimality(objective, fit, x, y, strength, center=0.0, weights=None):
         if name != "coef":
             assert abs(float(grads[name])) < 1e-5
     assert fit.status == lg.Status.CONVERGED and float(fit.edm) <= fit.tol
-    assert 0 < np.sum(coef != 0) < len(y)
+    assert 0 < np.sum(coef != 0) < len(coef)
     assert isinstance(fit.plan.solver, solvers.WorkingSet)
 
 
@@ -213,6 +241,27 @@ def test_logistic_with_strengths_and_centers_of_its_own_and_weights():
     fit = lg.fit(objective, init, x, y, weights=weights)
     check_optimality(objective, fit, x, y, strength, center, weights)
     assert np.all(np.asarray(fit.params["coef"])[:3] != 0)
+
+
+def test_an_elastic_net_with_curvatures_of_its_own():
+    x, y, _ = wide_data()
+    center = 0.05
+    curvature = np.random.default_rng(2).uniform(0.1, 20.0, D)
+    prior = {"coef": dist.ElasticNet(center, 0.1, jnp.asarray(curvature**-0.5)), "intercept": dist.Flat()}
+    objective = lg.map_objective(LIKELIHOODS["gaussian"], prior)
+    fit = lg.fit(objective, {"coef": jnp.zeros(D), "intercept": jnp.asarray(0.0)}, x, y)
+    check_optimality(objective, fit, x, y, 10.0, center)
+    # The gap is what an augmented design has: each column with an observation of its own, sqrt(curvature), at 0.
+    away = np.asarray(fit.params["coef"]) + 1e-3 * np.random.default_rng(3).standard_normal(D) - center
+    residual = np.concatenate([y - center * x.sum(axis=1) - x @ away, -np.sqrt(curvature) * away])
+    residual[:N] -= np.mean(residual[:N])
+    rows = np.concatenate([x, np.diag(np.sqrt(curvature))])
+    dual = residual * min(1.0, 10.0 / np.abs(rows.T @ residual).max())
+    target = np.concatenate([y - center * x.sum(axis=1), np.zeros(D)])
+    augmented = 0.5 * residual @ residual + 10.0 * np.abs(away).sum() - dual @ target + 0.5 * dual @ dual
+    moved = {"coef": jnp.asarray(away + center), "intercept": jnp.asarray(np.mean(target[:N] - x @ away))}
+    gap, excess = duality_gap(fit.posed, moved), objective(moved, x, y) - fit.value
+    assert 0 < excess <= gap <= augmented * (1 + 1e-9) and 0 <= fit.duality_gap < 1e-10
 
 
 def test_nothing_in_use_nothing_to_do():

@@ -24,6 +24,7 @@ class Model(NamedTuple):
         weights: second derivatives of the rows, shape ``(n,)``.
         cross: derivatives of the slopes of the rows with respect to ``v``, shape ``(q, n)``.
         columns: of the working set in these units and the precision of ``h``, shape ``(n, k)``.
+        ridge: second derivatives of the penalties off their kink, shape ``(k,)``.
     """
 
     h: jax.Array
@@ -32,6 +33,7 @@ class Model(NamedTuple):
     weights: jax.Array
     cross: jax.Array
     columns: jax.Array
+    ridge: jax.Array
 
 
 def row_curvature(loss: Loss, eta: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -43,7 +45,13 @@ def row_curvature(loss: Loss, eta: jax.Array, v: jax.Array) -> tuple[jax.Array, 
 
 
 def reduced_model(
-    loss: Loss, columns: jax.Array, eta: jax.Array, v: jax.Array, joint: bool | jax.Array, dtype: jnp.dtype
+    loss: Loss,
+    columns: jax.Array,
+    eta: jax.Array,
+    v: jax.Array,
+    joint: bool | jax.Array,
+    dtype: jnp.dtype,
+    ridge: jax.Array | None = None,
 ) -> Model:
     r"""The model at a point; pure, of static shape.
 
@@ -56,7 +64,9 @@ def reduced_model(
             the block diagonal matrix with :math:`|f''|` of the rows and the absolute eigenvalues of the block of
             :math:`v`.
         dtype: of the Hessian; in ``float32`` it takes half the time. The scale is taken out first.
+        ridge: second derivatives of the penalties off their kink, shape ``(k,)``; ``None`` for 0.
     """
+    ridge = jnp.zeros_like(columns[0]) if ridge is None else ridge
     joint = jnp.asarray(joint)
     weights, cross, corner = row_curvature(loss, eta, v)
     weights = jnp.where(joint, weights, jnp.abs(weights))
@@ -66,17 +76,18 @@ def reduced_model(
         least = jnp.sqrt(jnp.finfo(v.dtype).eps) * jnp.max(jnp.abs(eigenvalues))
         positive = (vectors * jnp.maximum(jnp.abs(eigenvalues), least)[None, :]) @ vectors.T
         corner = jnp.where(joint, corner, positive)
-    diagonal = jnp.concatenate([jnp.diagonal(corner), _weighted_squares(columns, weights)])
+    diagonal = jnp.concatenate([jnp.diagonal(corner), _weighted_squares(columns, weights) + ridge])
     moves = diagonal > 0
     scale = jnp.where(moves, jax.lax.rsqrt(jnp.where(moves, diagonal, 1.0)), 1.0)
     q = v.shape[0]
     scaled = (columns * scale[None, q:]).astype(dtype)
     h = _symmetric_gram(scaled, weights.astype(dtype))
+    h = h + jnp.diag((ridge * jnp.square(scale[q:])).astype(dtype))
     if q:
         top = (corner * scale[:q, None] * scale[None, :q]).astype(dtype)
         side = (cross * scale[:q, None]).astype(dtype) @ scaled
         h = jnp.block([[top, side], [side.T, h]])
-    return Model(h, scale, moves, weights, cross, scaled)
+    return Model(h, scale, moves, weights, cross, scaled, ridge)
 
 
 def _weighted_squares(x: jax.Array, w: jax.Array) -> jax.Array:
@@ -120,10 +131,13 @@ def _of_rows(x: jax.Array, y: jax.Array) -> jax.Array:
     return jax.lax.dot_general(x, y, (((0,), (0,)), ((), ())))
 
 
-def replace_columns(model: Model, new: jax.Array, slots: jax.Array) -> Model:
-    """The model after the columns at ``slots`` became ``new``, shape ``(n, m)``; slots beyond the end are dropped."""
+def replace_columns(model: Model, new: jax.Array, ridge: jax.Array, slots: jax.Array) -> Model:
+    """The model after the columns at ``slots`` became ``new``, shape ``(n, m)``; slots beyond the end are dropped.
+
+    ``ridge`` is that of the new columns, shape ``(m,)``.
+    """
     q, k, dtype = model.cross.shape[0], model.columns.shape[1], model.h.dtype
-    diagonal = _weighted_squares(new, model.weights)
+    diagonal = _weighted_squares(new, model.weights) + ridge
     moves = diagonal > 0
     units = jnp.where(moves, jax.lax.rsqrt(jnp.where(moves, diagonal, 1.0)), 1.0)
     places = jnp.where(slots < k, slots + q, k + q)
@@ -132,9 +146,16 @@ def replace_columns(model: Model, new: jax.Array, slots: jax.Array) -> Model:
     rows = _of_rows(fresh * model.weights.astype(dtype)[:, None], columns)
     if q:
         rows = jnp.concatenate([((model.cross * model.scale[:q, None]).astype(dtype) @ fresh).T, rows], axis=1)
+    own = (ridge * jnp.square(units)).astype(dtype)
     return model._replace(
-        h=model.h.at[places].set(rows, mode="drop").at[:, places].set(rows.T, mode="drop"),
+        h=model.h.at[places]
+        .set(rows, mode="drop")
+        .at[:, places]
+        .set(rows.T, mode="drop")
+        .at[places, places]
+        .add(own, mode="drop"),
         scale=model.scale.at[places].set(units, mode="drop"),
         moves=model.moves.at[places].set(moves, mode="drop"),
         columns=columns,
+        ridge=model.ridge.at[slots].set(ridge, mode="drop"),
     )

@@ -1,6 +1,6 @@
 r"""Working sets: L1-penalised problems with many coefficients, of which few are off their kink.
 
-.. math:: \min_{x, v}\; f(o + Xx,\, v) + \sum_j \lambda_j |x_j|
+.. math:: \min_{x, v}\; f(o + Xx,\, v) + \sum_j \{\lambda_j |x_j| + \tfrac12\rho_j x_j^2\}
 
 Only a *working set* of columns of :math:`X`, those that violate the optimality conditions most and those in use, is
 looked at in detail: there proximal Newton steps solve the problem, with :math:`v` (an intercept, a scale) beside the
@@ -58,10 +58,10 @@ MOST_PRODUCTS = 8
 
 @dataclasses.dataclass(frozen=True)
 class WorkingSet:
-    """Working sets of columns, coordinate descent and Newton steps within, for a Laplace prior on many coefficients.
+    """Working sets of columns, coordinate descent and Newton steps within, for sparse coefficients.
 
-    Needs a log-likelihood with one linear predictor under the Laplace prior (see ``lossgeo.structure``), and at most
-    ``max_other`` other parameters. It is driven by the host: ``lg.fit`` runs it, ``lg.solve`` cannot.
+    Needs a log-likelihood with one linear predictor under a Laplace or elastic net prior (see ``lossgeo.structure``),
+    and at most ``max_other`` other parameters. It is driven by the host: ``lg.fit`` runs it, ``lg.solve`` cannot.
 
     Args:
         max_steps: default budget of passes over all columns.
@@ -178,7 +178,9 @@ def descend_reduced(
 
     def look(z: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array]:
         value, (rows, other) = rows_and_other(eta, z[:q])
-        return value + jnp.sum(kink * jnp.abs(z)), jnp.concatenate([other, rows @ columns])
+        pull = model.ridge * z[q:]
+        penalty = jnp.sum(kink * jnp.abs(z)) + 0.5 * jnp.sum(pull * z[q:])
+        return value + penalty, jnp.concatenate([other, rows @ columns + pull])
 
     def slopes(gradient: jax.Array, z: jax.Array) -> Slopes:
         return kinked_slopes(gradient, z, kink, model.scale)
@@ -195,6 +197,7 @@ def descend_reduced(
         """The Newton step of the exact Hessian on a face that stays, by conjugate gradients; or the step as it is."""
         weights, cross, corner = (w.astype(model.h.dtype) for w in curvature)
         scale = model.scale[:q].astype(model.h.dtype)
+        own = (model.ridge * jnp.square(model.scale[q:])).astype(model.h.dtype)
 
         def product(u: jax.Array) -> jax.Array:
             tangent = model.columns @ u[q:]
@@ -202,7 +205,7 @@ def descend_reduced(
             if q:
                 rows = rows + (scale * u[:q]) @ cross
                 other = scale * (cross @ tangent + corner @ (scale * u[:q]))
-            return jnp.where(face.free, jnp.concatenate([other, rows @ model.columns]), 0.0)
+            return jnp.where(face.free, jnp.concatenate([other, rows @ model.columns + own * u[q:]]), 0.0)
 
         slope = jnp.where(face.free, at.slope, 0.0).astype(model.h.dtype)
         solved = linalg.conjugate_gradients(
