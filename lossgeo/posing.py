@@ -4,10 +4,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lossgeo._pytree import path_name, pytree
 from lossgeo.objective import Objective
-from lossgeo.solvers import Problem
+from lossgeo.solvers import Kinks, Problem
 from lossgeo.structure import RowDerivatives, depends_on, discover
 from lossgeo.supports import Real, Support
 
@@ -52,7 +53,7 @@ def is_kinked(posed: Posed) -> bool:
     if jax.eval_shape(kinks, posed.template) is None:
         return False
     names = [path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(posed.template)[0]]
-    moving = depends_on(lambda params: [center for center, _ in kinks(params) or []], posed.template)
+    moving = depends_on(lambda params: [kink.center for kink in kinks(params) or []], posed.template)
     for name, moves in zip(names, moving, strict=True):
         if moves:
             raise ValueError(
@@ -103,13 +104,17 @@ def _weights(posed: Posed) -> jax.Array | None:
     return posed.weights
 
 
-def kinks(u: Any, posed: Posed) -> tuple[Any, Any]:
-    """Centers and strengths; only parameters on the real line can rest on a kink."""
+def kinks(u: Any, posed: Posed) -> Kinks:
+    """Centers, strengths and blocks; only parameters on the real line can rest on a kink."""
     params = posed.to_params(u)
     found = posed.objective.prior.kinks(params) or []
-    centers, strengths = [], []
-    for support, value, (center, strength) in zip(posed.supports, u, found, strict=True):
+    centers, strengths, blocks, first = [], [], [], 0
+    for support, value, kink in zip(posed.supports, u, found, strict=True):
         real = isinstance(support, Real)
-        centers.append(center if real else jnp.zeros_like(value))
-        strengths.append(strength if real else jnp.zeros_like(value))
-    return centers, strengths
+        centers.append(kink.center if real else jnp.zeros_like(value))
+        strengths.append(kink.strength if real else jnp.zeros_like(value))
+        own = kink.block if real and kink.block is not None else np.arange(value.size).reshape(value.shape)
+        blocks.append(jnp.asarray(first + own, jnp.int32))
+        first += value.size
+    grouped = any(kink.block is not None for kink in found)
+    return Kinks(centers, strengths, blocks if grouped else None)

@@ -268,7 +268,7 @@ def implicit(posed: Posed, solution: Solution) -> list[jax.Array]:
     z, unravel = flat.z0, flat.unravel
     free = solution.certificate.free
     valid = solution.status == Status.CONVERGED
-    held = ravel_pytree(kinks(unravel(z), posed)[0])[0] if is_kinked(posed) else z
+    held = ravel_pytree(kinks(unravel(z), posed).center)[0] if is_kinked(posed) else z
 
     def stationarity(z: jax.Array) -> jax.Array:
         return jnp.where(free, jax.grad(lambda v: objective_value(unravel(v), posed))(z), z - held)

@@ -294,7 +294,7 @@ def _to_params(posed: Posed, x: jax.Array, v: jax.Array, solver: WorkingSet) -> 
 def _kinks_of(posed: Posed, size: int) -> tuple[jax.Array, jax.Array]:
     """Strengths of the leaf with kinks, and minus the log-prior at the kinks; of a posed problem without data."""
     u = posed.to_unconstrained(posed.template)
-    centers, strengths = kinks(u, posed)
+    centers, strengths, _ = kinks(u, posed)
     at = [jnp.where(s > 0, c, w) for c, s, w in zip(centers, strengths, u, strict=True)]
     entries = posed.objective.prior.entries(posed.template) or []
     kinked = [isinstance(entry.distribution, Laplace) for entry in entries]

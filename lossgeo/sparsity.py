@@ -31,7 +31,8 @@ class SparseRows:
         assert isinstance(problem.derivatives, RowDerivatives)
         self._posed, self._structure, self._leaf, self._index = problem.args, problem.derivatives.structure, leaf, index
         u = problem.init
-        center, strength = (tree[leaf] for tree in kinks(u, self._posed))
+        found = kinks(u, self._posed)
+        center, strength = found.center[leaf], found.strength[leaf]
         self._center, self.strength = center, jnp.ravel(strength)
         self.center = jnp.ravel(center)
         self.is_elastic = isinstance(_prior_of(self._posed, leaf), ElasticNet)

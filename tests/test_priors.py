@@ -131,7 +131,8 @@ def test_kinks_have_the_shape_of_their_parameters():
     kinks = found.kinks(PARAMS)
     np.testing.assert_array_equal(kinks[0][0], [0.0, 1.0])
     np.testing.assert_array_equal(kinks[0][1], [2.0, 2.0])
-    assert [strength.shape for _, strength in kinks] == [(2,), (), (1,), ()]
+    assert [kink.strength.shape for kink in kinks] == [(2,), (), (1,), ()]
+    assert all(kink.block is None for kink in kinks)
     assert prior(dist.Normal()).kinks(PARAMS) is None
     assert prior(lambda p: jnp.zeros(())).kinks(PARAMS) is None
 

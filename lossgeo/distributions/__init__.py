@@ -10,6 +10,7 @@ family                   observation                                    prior
 ``AsymmetricLaplace``    pinball loss: quantiles
 ``ElasticNet``                                                          elastic net penalty; exact zeros in the mode
 ``GroupLaplace``                                                        group lasso penalty; exact zeros of whole groups
+``GroupedLaplace``                                                      the same for groups told by labels
 ``Huber``                any real with some outliers (Huber's loss)     weak prior with exponential tails
 ``HyperbolicSecant``     any real with some outliers (log-cosh loss)    weak prior with exponential tails
 ``EpsilonInsensitive``   support vector regression
@@ -89,6 +90,7 @@ from lossgeo.distributions.flat import Flat as Flat
 from lossgeo.distributions.gamma import Gamma as Gamma
 from lossgeo.distributions.geometric import Geometric as Geometric
 from lossgeo.distributions.group_laplace import GroupLaplace as GroupLaplace
+from lossgeo.distributions.grouped_laplace import GroupedLaplace as GroupedLaplace
 from lossgeo.distributions.gumbel import Gumbel as Gumbel
 from lossgeo.distributions.half_cauchy import HalfCauchy as HalfCauchy
 from lossgeo.distributions.half_normal import HalfNormal as HalfNormal

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from lossgeo._pytree import pytree
+from lossgeo._pytree import pytree, static
 from lossgeo.supports import Support
 
 
@@ -17,10 +17,14 @@ class Kink:
     r"""Where minus a log-density has a kink: it is :math:`\text{strength}\,|y - \text{center}|` plus a smooth part.
 
     Both fields broadcast against the parameter. ``strength`` is half the jump of the derivative, in nats per unit.
+
+    With ``groups`` it is :math:`\sum_k \text{strength}_k\,\|(y - \text{center})_k\|_2`: the number of the group of each
+    entry of the last axis. ``strength`` is then the same throughout a group.
     """
 
     center: ArrayLike
     strength: ArrayLike
+    groups: tuple[int, ...] | None = static(default=None)
 
 
 class Distribution:

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from lossgeo import supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import LOG_2, Distribution, restrict, sample_shape
+from lossgeo.distributions.distribution import LOG_2, Distribution, Kink, restrict, sample_shape
 
 
 @pytree
@@ -79,7 +79,7 @@ class GroupLaplace(Distribution):
         residual = jnp.where(finite[..., None], residual, 0)
         d = loc.shape[-1]
         scale = jnp.broadcast_to(scale, shape[:-1])
-        value = -_norm(residual) / scale - d * jnp.log(scale) - _log_volume(d)
+        value = -norm_of(residual) / scale - d * jnp.log(scale) - log_volume(d)
         marker = jnp.broadcast_to(jnp.sum(y, axis=-1) * 0, shape[:-1])
         inside = jnp.broadcast_to(finite, shape[:-1])
         infinite = jnp.broadcast_to(jnp.all(~jnp.isnan(y), axis=-1), shape[:-1])
@@ -91,7 +91,7 @@ class GroupLaplace(Distribution):
         shape = sample_shape(self, shape)
         key_direction, key_norm = jax.random.split(key)
         direction = jax.random.normal(key_direction, shape, loc.dtype)
-        direction = direction / _norm(direction)[..., None]
+        direction = direction / norm_of(direction)[..., None]
         norm = jax.random.gamma(key_norm, jnp.asarray(shape[-1], loc.dtype), shape[:-1], loc.dtype)
         lead = (1,) * (len(shape) - loc.ndim)
         return loc.reshape(lead + loc.shape) + (scale.reshape(lead + scale.shape) * norm)[..., None] * direction
@@ -111,7 +111,7 @@ class GroupLaplace(Distribution):
         r""":math:`d + d\log b + \log\frac{2\pi^{d/2}\Gamma(d)}{\Gamma(d/2)}`."""
         loc, scale = self._parts()
         d = loc.shape[-1]
-        return d + d * jnp.log(scale) + _log_volume(d)
+        return d + d * jnp.log(scale) + log_volume(d)
 
     def fisher_information(self) -> jax.Array:
         r""":math:`\operatorname{diag}(1/d, \dots, 1/d, d)/b^2` for the entries of ``loc`` and for ``scale``."""
@@ -121,6 +121,13 @@ class GroupLaplace(Distribution):
         identity = jnp.diag(diagonal).reshape((1,) * scale.ndim + (d + 1, d + 1))
         return identity / jnp.square(scale)[..., None, None]
 
+    @property
+    def kink(self) -> Kink:
+        """See :attr:`Distribution.kink`; the last axis is one group."""
+        loc, scale = self._parts()
+        strength = jnp.broadcast_to(1 / scale[..., None], loc.shape)
+        return Kink(loc, strength, (0,) * loc.shape[-1])
+
     def prox(self, v: ArrayLike, step: ArrayLike) -> jax.Array:
         r"""Block soft thresholding of :math:`v - \mu` by :math:`\text{step}/b`; exactly :math:`\mu` within it.
 
@@ -129,13 +136,13 @@ class GroupLaplace(Distribution):
         loc, scale = self._parts()
         shape = jnp.broadcast_shapes(jnp.shape(v), loc.shape)
         residual = jnp.broadcast_to(v, shape) - jnp.broadcast_to(loc, shape)
-        norm = _norm(residual)
+        norm = norm_of(residual)
         threshold = jnp.broadcast_to(step, shape[:-1]) / jnp.broadcast_to(scale, shape[:-1])
         kept = jnp.where(norm > threshold, 1 - threshold / jnp.where(norm > threshold, norm, 1), 0)
         return jnp.broadcast_to(loc, shape) + kept[..., None] * residual
 
 
-def _norm(v: jax.Array) -> jax.Array:
+def norm_of(v: jax.Array) -> jax.Array:
     """Euclidean norm over the last axis, with the gradient 0 at 0."""
     size = jax.lax.stop_gradient(jnp.max(jnp.abs(v), axis=-1, keepdims=True))
     zero = size == 0
@@ -143,6 +150,6 @@ def _norm(v: jax.Array) -> jax.Array:
     return jnp.where(zero[..., 0], 0, jnp.where(zero, 1, size)[..., 0] * jnp.sqrt(jnp.sum(unit * unit, axis=-1)))
 
 
-def _log_volume(d: int) -> float:
+def log_volume(d: int) -> float:
     r""":math:`\log\frac{2\pi^{d/2}\,\Gamma(d)}{\Gamma(d/2)}`."""
     return LOG_2 + 0.5 * d * math.log(math.pi) + (math.lgamma(d) - math.lgamma(0.5 * d))

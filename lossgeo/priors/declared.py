@@ -10,11 +10,12 @@ import numpy as np
 from lossgeo import supports
 from lossgeo._pytree import as_function, broadcast_prefix, path_name, pytree
 from lossgeo.distributions import Fixed, Flat, is_distribution
+from lossgeo.distributions.distribution import Kink
 from lossgeo.distributions.foreign import as_tree, event_ndim_of, kink_of, support_of
 from lossgeo.priors.tied import Tied
 from lossgeo.structure import depends_on
 
-__all__ = ["Entry", "FunctionPrior", "Prior", "TreePrior", "prior"]
+__all__ = ["Entry", "FunctionPrior", "LeafKink", "Prior", "TreePrior", "prior"]
 
 
 class Entry(NamedTuple):
@@ -23,6 +24,17 @@ class Entry(NamedTuple):
     name: str
     leaf: jax.Array
     distribution: Any
+
+
+class LeafKink(NamedTuple):
+    """Kinks of a leaf: center and strength of its shape (strength 0 for none), and the blocks they hold, if several.
+
+    ``block`` numbers the blocks within the leaf, in its shape; ``None`` where each entry is one.
+    """
+
+    center: jax.Array
+    strength: jax.Array
+    block: np.ndarray | None = None
 
 
 class Prior:
@@ -58,24 +70,15 @@ class Prior:
             return [supports.real for _ in jax.tree.leaves(params)]
         return [_leaf_support(entry, entries) for entry in entries]
 
-    def kinks(self, params: Any) -> list[tuple[jax.Array, jax.Array]] | None:
-        """Center and strength of the kink of each leaf (strength 0 for none); ``None`` where all leaves are smooth."""
+    def kinks(self, params: Any) -> list[LeafKink] | None:
+        """The kinks of each leaf; ``None`` where all leaves are smooth."""
         entries = self.entries(params)
         if entries is None:
             return None
         found = [kink_of(entry.distribution) for entry in entries]
         if all(kink is None for kink in found):
             return None
-
-        def spread(value: Any, leaf: jax.Array) -> jax.Array:
-            return jnp.broadcast_to(jnp.asarray(value, dtype=jnp.result_type(leaf)), jnp.shape(leaf))
-
-        return [
-            (spread(0.0, e.leaf), spread(0.0, e.leaf))
-            if kink is None
-            else (spread(kink.center, e.leaf), spread(kink.strength, e.leaf))
-            for kink, e in zip(found, entries, strict=True)
-        ]
+        return [_leaf_kink(kink, entry.leaf) for kink, entry in zip(found, entries, strict=True)]
 
 
 @pytree
@@ -205,6 +208,21 @@ def tied_value(entry: Entry, entries: list[Entry]) -> jax.Array:
             f"{value.shape}. Tie it with a function: Tied({tied.source!r}, lambda v: ...)."
         )
     return jnp.broadcast_to(value, jnp.shape(entry.leaf))
+
+
+def _leaf_kink(kink: Kink | None, leaf: jax.Array) -> LeafKink:
+    """A kink in the shape of a leaf."""
+    shape, dtype = jnp.shape(leaf), jnp.result_type(leaf)
+    if kink is None:
+        return LeafKink(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+    center, strength = (
+        jnp.broadcast_to(jnp.asarray(value, dtype=dtype), shape) for value in (kink.center, kink.strength)
+    )
+    if kink.groups is None:
+        return LeafKink(center, strength)
+    events = np.arange(int(np.prod(shape[:-1]))).reshape(*shape[:-1], 1)
+    numbers = np.unique(np.asarray(kink.groups), return_inverse=True)[1].reshape(-1)
+    return LeafKink(center, strength, events * shape[-1] + numbers)
 
 
 def _leaf_support(entry: Entry, entries: list[Entry]) -> supports.Support:

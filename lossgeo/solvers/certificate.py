@@ -10,7 +10,8 @@ from jax.flatten_util import ravel_pytree
 
 from lossgeo import linalg
 from lossgeo._pytree import pytree
-from lossgeo.solvers.problem import Faces, FlatProblem, Problem
+from lossgeo.solvers.kinks import Faces
+from lossgeo.solvers.problem import FlatProblem, Problem
 from lossgeo.solvers.whitening import Whitening
 
 DENSE_LIMIT = 512
@@ -184,6 +185,7 @@ def _dense(
             zero,
         )
     scaled, scale = jnp.where(jnp.isfinite(hessian), hessian, 0.0), jnp.ones_like(z)
+    scaled = flat.blocks(z).on_face(scaled, faces)
     if whitening is None:
         scaled, scale = linalg.equilibrate(scaled)
     # Coordinates held on a kink get a curvature above all others: they are no one's direction.
@@ -336,10 +338,14 @@ def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces
 
 def _solve_matrix_free(flat: FlatProblem, z: jax.Array, faces: Faces) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Expected decrease, the Newton step in equilibrated coordinates, and the scale (0 on held coordinates)."""
-    product = flat.hessian_product(z)
-    scale = jnp.where(faces.free, linalg.matrix_free_scale(product, z), 0.0)
+    product, blocks = flat.hessian_product(z), flat.blocks(z)
+    scale = flat.face_scale(z, linalg.matrix_free_scale(product, z), faces)
     gradient = faces.gradient * scale
-    solved = linalg.conjugate_gradients(lambda v: scale * product(scale * v), gradient, tol=1e-3, max_steps=1000)
+
+    def on_face(v: jax.Array) -> jax.Array:
+        return scale * blocks.along_rays(product(scale * v), faces)
+
+    solved = linalg.conjugate_gradients(on_face, gradient, tol=1e-3, max_steps=1000)
     # For a positive definite matrix the error of the decrease is second order in the residual.
     trusted = solved.positive & (solved.residual <= 0.1)
     edm = jnp.where(trusted, 0.5 * gradient @ solved.x, jnp.inf)

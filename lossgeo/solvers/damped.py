@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lossgeo.solvers.problem import Faces, FlatProblem, Problem
+from lossgeo.solvers.kinks import Faces
+from lossgeo.solvers.problem import FlatProblem, Problem
 from lossgeo.solvers.status import RUNNING, Status
 
 PREDICTED = 0.1
@@ -51,7 +52,8 @@ class Damped:
 
     With kinks :math:`\lambda_j|u_j - c_j|`, coordinates on a kink that is optimal to stay on are held, the others
     move, and one that crosses is put on its kink exactly. As :math:`\mu` grows the step becomes a scaled
-    proximal-gradient step.
+    proximal-gradient step. The same holds for blocks of coordinates with kinks :math:`\lambda_B\|u_B - c_B\|`; one
+    that leaves its kink does so along a ray.
 
     Below the rounding error of the objective, progress is measured by the trapezoidal rule on the gradient, which
     does not cancel: the last digits of the parameters are as good as the gradient's.

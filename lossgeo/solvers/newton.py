@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from lossgeo import linalg
 from lossgeo.solvers.damped import Damped, Direction
-from lossgeo.solvers.problem import Faces, FlatProblem
+from lossgeo.solvers.kinks import Faces
+from lossgeo.solvers.problem import FlatProblem
 
 MANY_ROWS = 20_000
 """Observations from which on a Hessian costs so much more than a gradient that it is worth keeping."""
@@ -68,7 +69,7 @@ class Newton(Damped):
     ) -> Direction:
         """See :meth:`Damped.direction`."""
         free = faces.free
-        scaled, scale = linalg.equilibrate(curvature)
+        scaled, scale = linalg.equilibrate(flat.blocks(z).on_face(curvature, faces))
         scaled = jnp.where(free[:, None] & free[None, :], scaled, 0.0)
         rhs = jnp.where(free, faces.gradient * scale, 0.0)
         smallest_pivot = linalg.rank_tolerance(z.shape[0], z.dtype)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from lossgeo import linalg
 from lossgeo.solvers.damped import Damped, Direction
-from lossgeo.solvers.problem import Faces, FlatProblem
+from lossgeo.solvers.kinks import Faces
+from lossgeo.solvers.problem import FlatProblem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +49,11 @@ class NewtonCG(Damped):
         self, flat: FlatProblem, z: jax.Array, curvature: jax.Array, faces: Faces, damping: jax.Array
     ) -> Direction:
         """See :meth:`Damped.direction`."""
-        scale = jnp.where(faces.free, curvature, 0.0)
-        product = flat.hessian_product(z)
-        rhs = -faces.gradient * scale
+        product, scale = flat.hessian_product(z), flat.face_scale(z, curvature, faces)
+        rhs, blocks = -faces.gradient * scale, flat.blocks(z)
 
         def matvec(v: jax.Array) -> jax.Array:
-            return scale * product(scale * v) + damping * v
+            return scale * blocks.along_rays(product(scale * v), faces) + damping * v
 
         solved = linalg.conjugate_gradients(matvec, rhs, tol=self.cg_tol, max_steps=self.max_cg_steps)
         edm = 0.5 * rhs @ solved.x

@@ -1,7 +1,8 @@
 r"""What a solver is given: minimise :math:`f(u)` over a pytree :math:`u` of real arrays.
 
-The function may have *kinks*: it is smooth but for terms :math:`\lambda_j |u_j - c_j|`, whose centers and strengths
-are told by a second function. ``f`` itself includes these terms, with derivative 0 at the kink.
+The function may have *kinks*: it is smooth but for terms :math:`\lambda_j |u_j - c_j|`, or :math:`\lambda_B \|u_B -
+c_B\|_2` of blocks of coordinates, whose centers and strengths are told by a second function. ``f`` itself includes
+these terms, with derivative 0 at the kink.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from lossgeo import linalg
 from lossgeo._pytree import pytree, static
+from lossgeo.solvers.kinks import Blocks, Faces, Kinks
 from lossgeo.solvers.pieces import Pieces
 
 
@@ -47,7 +49,8 @@ class Problem:
 
     Args:
         fun: ``fun(u, args) -> ()``; a module-level function, so that a second call is not traced again.
-        kinks: ``kinks(u, args) -> (center, strength)``, two trees like ``u``, or ``None`` for a smooth function.
+        kinks: ``kinks(u, args) -> (center, strength)``, two trees like ``u``, or a third with the numbers of the blocks
+            (see :class:`lossgeo.solvers.kinks.Kinks`); ``None`` for a smooth function.
         args: everything the functions depend on besides ``u``: data, hyper-parameters.
         init: start, a tree of floating arrays.
         derivatives: a faster way to the derivatives of ``fun``, or ``None`` to differentiate it.
@@ -60,7 +63,7 @@ class Problem:
     """
 
     fun: Callable[[Any, Any], jax.Array] = static()
-    kinks: Callable[[Any, Any], tuple[Any, Any]] | None = static()
+    kinks: Callable[[Any, Any], tuple[Any, ...]] | None = static()
     args: Any
     init: Any
     derivatives: Derivatives | None = static(default=None)
@@ -79,20 +82,6 @@ class Root(NamedTuple):
     rows: jax.Array
     residual: jax.Array
     remainder: jax.Array
-
-
-class Faces(NamedTuple):
-    """A point's position relative to the kinks.
-
-    ``gradient`` is the element of least norm of the subdifferential; ``free`` marks the coordinates that may move;
-    ``sign`` is the side of the kink on which each may move (0 where there is none).
-    """
-
-    gradient: jax.Array
-    free: jax.Array
-    sign: jax.Array
-    center: jax.Array
-    strength: jax.Array
 
 
 class FlatProblem:
@@ -167,34 +156,54 @@ class FlatProblem:
         known = self._problem.derivatives
         return 0 if known is None else known.num_rows
 
+    def kinks(self, z: jax.Array) -> tuple[jax.Array, jax.Array, Blocks]:
+        """Centers and strengths of the kinks, ravelled, and how they make blocks."""
+        assert self._problem.kinks is not None
+        center, strength, block = Kinks(*self._problem.kinks(self.unravel(z), self._problem.args))
+        number = None if block is None else ravel_pytree(block)[0]
+        return ravel_pytree(center)[0], ravel_pytree(strength)[0], Blocks(number)
+
+    def blocks(self, z: jax.Array) -> Blocks:
+        """How the coordinates make blocks."""
+        return Blocks(None) if self._problem.kinks is None else self.kinks(z)[2]
+
     def faces(self, z: jax.Array, grad: jax.Array) -> Faces:
         r"""Pseudo-gradient and free coordinates at ``z``.
 
         Off a kink the pseudo-gradient is the gradient. On it, with :math:`g` the gradient of the smooth part, it is
-        :math:`\mathrm{sign}(g)\max(|g| - \lambda, 0)`: zero exactly when staying on the kink is optimal.
+        :math:`g\max(1 - \lambda/\|g\|, 0)`: zero exactly when staying on the kink is optimal.
         """
         if self._problem.kinks is None:
             zero = jnp.zeros_like(z)
-            return Faces(grad, jnp.ones_like(z, dtype=bool), zero, zero, zero)
-        center, strength = (ravel_pytree(t)[0] for t in self._problem.kinks(self.unravel(z), self._problem.args))
+            return Faces(grad, jnp.ones_like(z, dtype=bool), zero, zero, zero, jnp.zeros_like(z, dtype=bool))
+        center, strength, blocks = self.kinks(z)
         kinked = strength > 0
-        at_kink = kinked & (z == center)
-        rounding = 8.0 * jnp.finfo(z.dtype).eps * (strength + jnp.abs(grad))
-        excess = jnp.abs(grad) - strength
+        at_kink = kinked & blocks.all(z == center)
+        size = blocks.norm(grad)
+        rounding = 8.0 * jnp.finfo(z.dtype).eps * (strength + size)
+        excess = size - strength
         leaves = at_kink & (excess > rounding)
-        pseudo = jnp.where(at_kink, jnp.where(leaves, jnp.sign(grad) * excess, 0.0), grad)
-        sign = jnp.where(leaves, -jnp.sign(grad), jnp.sign(z - center))
-        return Faces(pseudo, ~at_kink | leaves, jnp.where(kinked, sign, 0.0), center, strength)
+        ray = blocks.unit(grad)
+        pseudo = jnp.where(at_kink, jnp.where(leaves, ray * excess, 0.0), grad)
+        sign = jnp.where(leaves, -ray, blocks.unit(z - center))
+        return Faces(pseudo, ~at_kink | leaves, jnp.where(kinked, sign, 0.0), center, strength, leaves)
+
+    def face_scale(self, z: jax.Array, scale: jax.Array, faces: Faces) -> jax.Array:
+        """A scale of the coordinates for a face: 0 where they are held, uniform in a block that enters."""
+        blocks = self.blocks(z)
+        scale = scale if blocks.single else jnp.where(faces.enters, blocks.least(scale), scale)
+        return jnp.where(faces.free, scale, 0.0)
 
     def project(self, z: jax.Array, faces: Faces) -> jax.Array:
-        """Put every coordinate that crossed to the other side of its kink onto the kink, exactly."""
+        """Put every coordinate, or block, that crossed to the other side of its kink onto the kink, exactly."""
         if self.smooth:
             return z
-        crossed = (faces.sign != 0) & ((z - faces.center) * faces.sign <= 0)
+        ahead = self.blocks(z).total((z - faces.center) * faces.sign)
+        crossed = (faces.strength > 0) & faces.free & (ahead <= 0)
         return jnp.where(crossed, faces.center, z)
 
     def one_sided_gradient(self, z: jax.Array, grad: jax.Array, faces: Faces) -> jax.Array:
         """Gradient at ``z`` seen from the side of the kinks on which ``faces`` lies."""
         if self.smooth:
             return grad
-        return grad + jnp.where(z == faces.center, faces.strength * faces.sign, 0.0)
+        return grad + jnp.where(self.blocks(z).all(z == faces.center), faces.strength * faces.sign, 0.0)

@@ -34,7 +34,8 @@ class ProximalGradient:
     .. math:: u^+ = c + \mathrm{soft}\bigl(v - t D^2 \nabla f(v) - c,\; t D^2 \lambda\bigr)
 
     at the extrapolated point :math:`v`, with :math:`f` the smooth part. Coefficients are *exactly* on their kink, by
-    the soft threshold. Momentum restarts whenever the objective rises. At growing intervals the expected decrease on
+    the soft threshold, and blocks of coefficients by that of their norm, in a scale :math:`D` that is uniform within
+    them. Momentum restarts whenever the objective rises. At growing intervals the expected decrease on
     the current face is computed; below ``handover`` nats Newton steps on the face finish.
 
     References: Beck and Teboulle (2009), SIAM J. Imaging Sci. 2, 183; O'Donoghue and Candès (2015), FoCM 15, 715.
@@ -79,25 +80,25 @@ class ProximalGradient:
         flat = FlatProblem(problem)
         v = state.ahead
         total, grad = flat.value_and_grad(v)
-        faces = flat.faces(v, grad)
-        kinked = jnp.where(faces.strength > 0, faces.strength, 0.0)
-        smooth = total - jnp.sum(kinked * jnp.abs(v - faces.center))
-        grad_smooth = grad - kinked * jnp.sign(v - faces.center)
-        metric = jnp.square(state.scale)
+        if flat.smooth:
+            center, strength, blocks = jnp.zeros_like(v), jnp.zeros_like(v), flat.blocks(v)
+        else:
+            center, strength, blocks = flat.kinks(v)
+        kinked = jnp.where(strength > 0, strength, 0.0)
+        side = blocks.unit(v - center)
+        smooth = total - jnp.sum(kinked * (v - center) * side)
+        grad_smooth = grad - kinked * side
+        metric = jnp.square(blocks.least(state.scale))
         noise = 8.0 * jnp.finfo(v.dtype).eps * jnp.abs(total)
 
         def attempt(lipschitz: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
             step = metric / lipschitz
-            moved = v - step * grad_smooth - faces.center
-            z = jnp.where(
-                faces.strength > 0,
-                faces.center + jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - step * kinked, 0.0),
-                moved + faces.center,
-            )
+            moved = v - step * grad_smooth - center
+            z = center + jnp.where(strength > 0, blocks.soft(moved, step * kinked), moved)
             value = flat.value(z)
             delta = z - v
             model = smooth + grad_smooth @ delta + 0.5 * lipschitz * jnp.sum(jnp.square(delta) / metric)
-            ok = value - jnp.sum(kinked * jnp.abs(z - faces.center)) <= model + noise
+            ok = value - jnp.sum(kinked * (z - center) * blocks.unit(z - center)) <= model + noise
             return z, value, ok
 
         def backtrack(carry: tuple) -> tuple:

@@ -115,6 +115,39 @@ def test_group_laplace_draws_shapes_and_edges():
         prior.log_prob(np.zeros(2))
 
 
+def test_grouped_laplace_is_a_product_of_group_laplaces():
+    groups, loc, scale = np.array([4, 1, 4, 9, 1, 4]), np.array([0.5, 0, -1, 2, 0, 0]), np.array([0.7, 1.3, 0.2])
+    prior = dist.GroupedLaplace(groups, loc, scale)
+    members = [np.flatnonzero(groups == k) for k in (1, 4, 9)]
+    parts = [dist.GroupLaplace(loc[m], s) for m, s in zip(members, scale, strict=True)]
+    y = np.random.default_rng(0).normal(size=(2, 6))
+    y[1, members[1]] = loc[members[1]]
+    want = sum(part.log_prob(y[:, m]) for part, m in zip(parts, members, strict=True))
+    np.testing.assert_allclose(prior.log_prob(y), want, rtol=1e-14)
+    np.testing.assert_allclose(prior.entropy(), sum(part.entropy() for part in parts), rtol=1e-14)
+    for name in ("mean", "variance"):
+        found = np.asarray(getattr(prior, name))
+        for part, m in zip(parts, members, strict=True):
+            np.testing.assert_allclose(found[m], getattr(part, name), rtol=1e-14)
+    moved = np.asarray(prior.prox(y, np.full(2, STEP)))
+    for part, m in zip(parts, members, strict=True):
+        np.testing.assert_array_equal(moved[:, m], part.prox(y[:, m], np.full(2, STEP)))
+    gradient = np.asarray(jax.grad(prior.log_prob)(y[1]))
+    assert np.all(gradient[members[1]] == 0) and np.all(gradient[members[0]] != 0)
+    kink = prior.kink
+    assert kink.groups == (4, 1, 4, 9, 1, 4)
+    np.testing.assert_allclose(kink.strength, (1 / scale)[[1, 0, 1, 2, 0, 1]])
+    draws = np.asarray(prior.sample(jax.random.key(1), (20_000,)))
+    for part, m in zip(parts, members, strict=True):
+        norms = np.linalg.norm(draws[:, m] - loc[m], axis=1)
+        assert scipy.stats.kstest(norms, scipy.stats.gamma(len(m), scale=float(part.scale)).cdf).pvalue > 1e-4
+    assert np.asarray(prior.log_prob(np.array([0.0, np.inf, 0, 0, 0, 0]))) == -np.inf
+    with pytest.raises(ValueError, match=r"scale of shape \(\*batch, 3\)"):
+        dist.GroupedLaplace(groups, 0.0, np.ones(6)).log_prob(y)
+    with pytest.raises(ValueError, match=r"has shape \(2,\)"):
+        prior.log_prob(np.zeros(2))
+
+
 def test_group_laplace_prox_is_the_minimizer_and_exact_at_the_kink():
     prior, v = dist.GroupLaplace(np.array([0.5, -1.0]), 2.0), np.array([[0.5, -1.0], [0.6, -1.05], [3.0, 1.0]])
     y = np.asarray(prior.prox(v, np.full(3, STEP)))
