@@ -5,9 +5,9 @@ r"""Duality gaps of sparse likelihoods: a bound on the excess over the optimum t
           D(u) = -\sum_i \ell_i^*(u_i) - \sum_j h_j^*(-X_j^\top u) + u^\top o \;\text{ for } Z^\top u = 0
 
 where :math:`h_j^*(t) = (|t| - \lambda_j)_+^2 / 2\rho_j`, for :math:`\rho_j = 0` the constraint
-:math:`|t| \le \lambda_j`. For a likelihood that is log-concave in its linear predictor every feasible :math:`u` bounds
-the least value of :math:`P` from below. The slopes :math:`\ell'(\eta)` are made feasible by a projection and a factor
-:math:`s \le 1`, and
+:math:`|t| \le \lambda_j`; for a group, :math:`h_B(x) = \lambda_B\|x\|`, it is :math:`\|t\| \le \lambda_B`. For a
+likelihood that is log-concave in its linear predictor every feasible :math:`u` bounds the least value of :math:`P` from
+below. The slopes :math:`\ell'(\eta)` are made feasible by a projection and a factor :math:`s \le 1`, and
 
 .. math:: P - D = \sum_i \{\ell_i(\eta_i) + \ell_i^*(u_i) - u_i\eta_i\}
           + \sum_j \{h_j(x_j) + h_j^*(-X_j^\top u) + x_j X_j^\top u\}
@@ -52,7 +52,7 @@ class Gap(NamedTuple):
 def duality_gap(posed: Posed, params: Any) -> jax.Array:
     r"""Bound on the excess of the objective at ``params`` over its least value, in nats.
 
-    It exists for one vector of coefficients under a Laplace or elastic net prior in a linear predictor, where
+    It exists for the coefficients of one linear predictor under a Laplace, elastic net or group lasso prior, where
     everything else that is estimated shifts the same predictor without a prior (an intercept, unpenalised columns).
     Rows must be convex in the predictor; this is looked at around the fit and cannot be proved from there: for a
     family that is log-concave in the predictor (normal of known scale, logistic, Poisson with log link, …) the bound
@@ -71,7 +71,7 @@ def duality_gap(posed: Posed, params: Any) -> jax.Array:
         ``eps * |x|_1 * max|X_j| |slopes|``, is its floor.
     """
     problem = as_problem(posed)
-    rows = sparse_rows(problem, MAX_OTHER)
+    rows = sparse_rows(problem, MAX_OTHER, grouped=True)
     dtype = jnp.result_type(float, *jax.tree.leaves(posed.template))
     if rows is None:
         return jnp.full((), jnp.nan, dtype)
@@ -115,9 +115,11 @@ def gap_at(
         gradient, norm = feasible @ design, jnp.sqrt(_squares(design))
         slack = jnp.zeros_like(gradient)
     else:
+        assert rows.blocks.single  # norms of columns tell no bound of a group
         gradient, norm = known
         slack = norm * jnp.linalg.norm(feasible - slopes)
-    size = jnp.abs(gradient) + slack
+    blocks = rows.blocks
+    size = blocks.norm(gradient) + slack
     penalised = strength > 0
 
     def largest(columns: jax.Array) -> jax.Array:
@@ -127,6 +129,9 @@ def gap_at(
 
     def gap_with(factor: jax.Array) -> tuple[jax.Array, jax.Array]:
         fitted, convex = _fenchel_young(rows, eta, v, factor * feasible)
+        if not blocks.single:
+            aligned = blocks.total(strength * x * blocks.unit(x) + factor * gradient * x)
+            return fitted + jnp.sum(jnp.maximum(aligned, 0.0) / blocks.total(jnp.ones_like(x))), convex
         return fitted + jnp.sum(_fenchel_young_of_penalty(x, -factor * gradient, strength, ridge, slack)), convex
 
     if rows.is_elastic:
@@ -138,7 +143,7 @@ def gap_at(
     eps = jnp.finfo(eta.dtype).eps
     # Errors of a product with a column are those of its terms: of the slopes, and of the predictor behind them.
     error = eps * norm * (jnp.linalg.norm(slopes) + jnp.linalg.norm(weights * eta))
-    relative = jnp.max(jnp.where(penalised, error / jnp.where(penalised, strength, 1.0), 0.0), initial=0.0)
+    relative = jnp.max(jnp.where(penalised, blocks.norm(error) / jnp.where(penalised, strength, 1.0), 0.0), initial=0.0)
     noise = relative * jnp.sum(strength * jnp.abs(x)) + jnp.sum(error * jnp.abs(x))
     return Gap(jnp.where(understood & convex & jnp.all(penalised | (ridge > 0)), gap, jnp.nan), noise)
 

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from lossgeo.distributions import ElasticNet, Laplace
+from lossgeo.distributions import ElasticNet, GroupedLaplace, GroupLaplace, Laplace
 from lossgeo.posing import kinks
 from lossgeo.priors import FunctionPrior, TreePrior
-from lossgeo.solvers import Problem
+from lossgeo.solvers import Blocks, Problem
 from lossgeo.structure import RowDerivatives, depends_on
 from lossgeo.supports import Real
 
@@ -35,6 +35,8 @@ class SparseRows:
         center, strength = found.center[leaf], found.strength[leaf]
         self._center, self.strength = center, jnp.ravel(strength)
         self.center = jnp.ravel(center)
+        block = (self._posed.objective.prior.kinks(self._posed.to_params(u)) or [])[leaf].block
+        self.blocks = Blocks(None if block is None else jnp.asarray(block.ravel(), jnp.int32))
         self.is_elastic = isinstance(_prior_of(self._posed, leaf), ElasticNet)
         self.ridge = jnp.ravel(jnp.broadcast_to(_ridge(self._posed, leaf), center.shape)).astype(center.dtype)
         self._v0, self._unravel = ravel_pytree([w for i, w in enumerate(u) if i != leaf])
@@ -77,12 +79,14 @@ class SparseRows:
         return (-jnp.sum(terms) - posed.objective.prior.log_prior(posed.to_params(u))).astype(eta.dtype)
 
 
-def sparse_rows(problem: Problem, max_other: int) -> SparseRows | None:
+def sparse_rows(problem: Problem, max_other: int, *, grouped: bool = False) -> SparseRows | None:
     """The parts of a posed problem, or ``None`` if it is of another kind; static.
 
     Wanted: independent rows; one leaf under a kinked prior, a :class:`lossgeo.distributions.Laplace` or
     :class:`lossgeo.distributions.ElasticNet` whose hyper-parameters are constants; this leaf a vector in a
-    linear predictor; at most ``max_other`` other coordinates.
+    linear predictor; at most ``max_other`` other coordinates. With ``grouped`` also a
+    :class:`lossgeo.distributions.GroupLaplace` or :class:`lossgeo.distributions.GroupedLaplace`, whose kinks are those
+    of blocks.
     """
     posed = problem.args
     if problem.kinks is None or not isinstance(problem.derivatives, RowDerivatives):
@@ -93,7 +97,8 @@ def sparse_rows(problem: Problem, max_other: int) -> SparseRows | None:
     if entries is None:
         return None
     kinked = [i for i, entry in enumerate(entries) if getattr(entry.distribution, "kink", None) is not None]
-    if len(kinked) != 1 or not isinstance(entries[kinked[0]].distribution, Laplace | ElasticNet):
+    wanted = (Laplace, ElasticNet) + ((GroupLaplace, GroupedLaplace) if grouped else ())
+    if len(kinked) != 1 or not isinstance(entries[kinked[0]].distribution, wanted):
         return None
     leaf = kinked[0]
     index = [j for j, p in enumerate(problem.derivatives.structure.predictors) if p.leaf == leaf]

@@ -113,6 +113,8 @@ def test_the_optimum_is_that_of_proximal_gradient_and_groups_vanish_as_a_whole(l
     np.testing.assert_array_equal(coef == 0, zero)
     np.testing.assert_array_equal(zero, np.abs(found[:-1]) < 1e-9)
     assert zero.any() or prior == "whole"
+    gap = fit.duality_gap
+    assert np.isnan(gap) if likelihood == "opaque" else 0.0 <= gap < 1e-9
     # On the face there is a curvature, off it none.
     np.testing.assert_array_equal(np.isnan(np.asarray(fit.standard_errors()["coef"])).ravel(), zero)
 
@@ -123,6 +125,17 @@ def test_every_solver_of_kinks_knows_those_of_groups(solver):
     fit = fitted("bernoulli", "rows", solver)
     np.testing.assert_allclose(fit.params["coef"], fitted("bernoulli", "rows").params["coef"], atol=1e-8)
     np.testing.assert_array_equal(fit.params["coef"] == 0, fitted("bernoulli", "rows").params["coef"] == 0)
+
+
+def test_the_duality_gap_bounds_the_excess():
+    fit, rng = fitted("normal", "rows"), np.random.default_rng(2)
+    for size in (1e-3, 0.1, 1.0):
+        coef = jnp.asarray(fit.params["coef"]) * (1.0 + size * rng.normal(size=(M, G)))
+        away = {"coef": coef.at[M - 1].set(size), "intercept": fit.params["intercept"] + size}
+        excess = float(fit.objective(away, X, Y) - fit.value)
+        gap = lg.Fit.from_params(fit.objective, away, X, Y).duality_gap
+        # Of first order in the distance, where the excess is of second order.
+        assert excess <= gap < 100.0 * (excess + np.sqrt(excess))
 
 
 def test_the_certificate_sees_a_group_that_wants_to_leave_and_one_that_wants_to_vanish():

@@ -24,6 +24,7 @@ from lossgeo.solvers.full_steps import FullSteps as FullSteps
 from lossgeo.solvers.full_steps import full_steps as full_steps
 from lossgeo.solvers.gradient_transform import GradientTransform as GradientTransform
 from lossgeo.solvers.interior_point import InteriorPoint as InteriorPoint
+from lossgeo.solvers.kinks import Blocks as Blocks
 from lossgeo.solvers.kinks import Kinks as Kinks
 from lossgeo.solvers.lbfgs import LBFGS as LBFGS
 from lossgeo.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt

@@ -272,7 +272,9 @@ def _live(jaxpr: Any) -> list[tuple[int, Any]]:
 
 
 def _is_identity(equation: Any) -> bool:
-    """Whether an equation only makes a weakly typed value a strong one."""
+    """Whether an equation only makes a weakly typed value a strong one, or another shape of the same order."""
+    if equation.primitive.name == "reshape":
+        return equation.params["dimensions"] is None
     same = equation.invars[0].aval.dtype == equation.outvars[0].aval.dtype if equation.invars else False
     return equation.primitive.name == "convert_element_type" and same
 

@@ -96,6 +96,11 @@ FOUND = {
         {"w": jnp.arange(2.0 * D).reshape(D, 2) / 10, "v": jnp.ones(2)},
         COUNT,
     ),
+    "groups of coefficients": (
+        squares(lambda p, x: x @ p["w"].reshape(-1) + (x**2 @ p["v"].reshape(D, 1))[:, 0]),
+        {"w": jnp.arange(1.0 * D).reshape(1, D), "v": jnp.ones(D)},
+        COUNT,
+    ),
     "groups": (
         squares(lambda p, x: x @ p["coef"] + p["u"][np.arange(N) % 4]),
         COEF | {"u": jnp.arange(4.0)},
@@ -114,6 +119,7 @@ FOUND = {
 }
 
 OPAQUE = {
+    "leaf used in two shapes": (squares(lambda p, x: x @ p["coef"] + jnp.sum(x @ p["coef"].reshape(D, 1), 1)), COEF),
     "leaf used twice": (squares(lambda p, x: x @ p["coef"] + (x**2) @ p["coef"]), COEF),
     "leaf used in the scale": (squares(lambda p, x: (x @ p["coef"]) * p["coef"][0]), COEF),
     "centred predictor": (squares(lambda p, x: x @ p["coef"] - jnp.mean(x @ p["coef"])), COEF),
