@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import scipy.linalg  # noqa: F401  JAX loads its LAPACK from there, in the middle of the first factorization
 
 HESSIAN_BLOCK = 64
 """Columns of a Hessian that are formed at a time: bounds the memory to that many tangents of the objective."""

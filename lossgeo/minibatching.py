@@ -11,17 +11,21 @@ There is no certificate: noise of the batches is left. ``lg.fit`` from the param
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from lossgeo._pytree import path_name, pytree
 from lossgeo.objective import Objective
 from lossgeo.posing import Posed, pose
 from lossgeo.solvers import Status
 from lossgeo.validation import check_values, prepare, raise_for
+
+if TYPE_CHECKING:
+    import optax
+else:
+    from lossgeo import _optax as optax
 
 __all__ = ["Minibatched", "minibatch"]
 
@@ -50,7 +54,7 @@ def minibatch(
     objective: Objective,
     init_params: Any,
     *data: Any,
-    transform: optax.GradientTransformation,
+    transform: "optax.GradientTransformation",
     key: jax.Array,
     batch_size: int,
     epochs: int = 1,
@@ -143,7 +147,7 @@ def _unconstrained(posed: Posed) -> Any:
 
 
 @functools.partial(jax.jit, static_argnames="transform")
-def _start(posed: Posed, transform: optax.GradientTransformation) -> tuple[Any, Any]:
+def _start(posed: Posed, transform: "optax.GradientTransformation") -> tuple[Any, Any]:
     u = posed.to_unconstrained(posed.template)
     return u, transform.init(u)
 
@@ -155,7 +159,7 @@ def _params(posed: Posed, u: Any) -> Any:
 
 @functools.partial(jax.jit, static_argnames=("transform", "size"), donate_argnames="carry")
 def _epoch(
-    posed: Posed, carry: tuple[Any, Any], key: jax.Array, transform: optax.GradientTransformation, size: int
+    posed: Posed, carry: tuple[Any, Any], key: jax.Array, transform: "optax.GradientTransformation", size: int
 ) -> tuple[tuple[Any, Any], jax.Array]:
     """One pass over the rows, and the estimate of the objective."""
     likelihood, prior = posed.objective.likelihood, posed.objective.prior

@@ -1,9 +1,7 @@
 """Which solver runs, and why."""
 
 import dataclasses
-from typing import Any
-
-import optax
+from typing import TYPE_CHECKING, Any
 
 from lossgeo.metric import is_curved, root_size
 from lossgeo.piecewise import piecewise, with_pieces
@@ -24,6 +22,11 @@ from lossgeo.solvers import (
 )
 from lossgeo.solvers.damped import Damped
 from lossgeo.sparsity import sparse_rows
+
+if TYPE_CHECKING:
+    import optax
+else:
+    from lossgeo import _optax as optax
 
 __all__ = ["Plan", "plan_for", "plan_solver"]
 

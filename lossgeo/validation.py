@@ -214,7 +214,7 @@ def _as_data_leaf(value: Any, name: str) -> jax.Array:
             f"{name} must be numeric, but has dtype {array.dtype}. Encode labels as 0, 1, ... and drop or encode text "
             "columns."
         )
-    return jnp.asarray(array)
+    return _placed(array)
 
 
 def _as_param(path: Any, value: Any) -> jax.Array:
@@ -229,7 +229,21 @@ def _as_param(path: Any, value: Any) -> jax.Array:
             f"init_params[{path_name(path)!r}] has dtype {array.dtype}, in which no optimum can be certified. Use "
             "float32 or float64; the data may be of any precision."
         )
-    return jnp.asarray(array)
+    return _placed(array)
+
+
+def _placed(array: Any) -> jax.Array:
+    """An array on the device, in memory of its own: the caller may write to his.
+
+    ``jnp.asarray`` would compile a program for each shape and copy twice; ``device_put`` copies once or, where the
+    memory is aligned, not at all.
+    """
+    if isinstance(array, jax.Array):
+        return array
+    placed = jax.block_until_ready(jax.device_put(array))  # the copy is made by another thread
+    on_host = all(device.platform == "cpu" for device in placed.devices())
+    shared = on_host and placed.unsafe_buffer_pointer() == array.ctypes.data
+    return jax.device_put(array.copy()) if shared else placed
 
 
 def _data_name(index: int, count: int, path: Any) -> str:

@@ -3,6 +3,8 @@
 import ast
 import importlib
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -12,7 +14,7 @@ ROOT = pathlib.Path(lossgeo.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 FLOORS = [
-    {"_compilation", "_pytree", "_checks", "_typing", "numerics", "linalg"},
+    {"_compilation", "_optax", "_pytree", "_checks", "_typing", "numerics", "linalg"},
     {"supports", "links", "structure", "geometry", "solvers"},
     {"distributions", "losses"},
     {"models", "likelihoods", "priors"},
@@ -176,3 +178,9 @@ def test_what_a_module_promises_exists(module):
     loaded = importlib.import_module(module)
     for name in getattr(loaded, "__all__", []):
         assert hasattr(loaded, name), f"{module}.__all__ lists {name}"
+
+
+def test_an_import_touches_no_device_and_loads_no_optax():
+    # JAX lets its devices be configured until the first of them is used.
+    program = "import jax, lossgeo, sys; jax.config.update('jax_num_cpu_devices', 2); assert 'optax' not in sys.modules"
+    subprocess.run([sys.executable, "-W", "error::RuntimeWarning", "-c", program], check=True)

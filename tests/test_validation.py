@@ -296,6 +296,19 @@ def test_python_floats_are_a_start():
     assert float(lg.fit(objective, {"m": 0.0}, [1.0, 2.0, 6.0]).params["m"]) == pytest.approx(3.0, rel=1e-12)
 
 
+@pytest.mark.parametrize("offset", range(8))
+def test_data_are_out_of_reach_of_the_caller(offset):
+    # Whatever the alignment of the memory: a device may use aligned memory as it is, and copy any other later on.
+    mine = np.ones(1_000_008)[offset:]
+    _, (theirs,), _ = prepare(lg.map_objective(_sum_of_data), {"a": 0.0}, (mine,), None)
+    mine[:] = 2.0
+    assert float(theirs[0]) == float(theirs[-1]) == 1.0
+
+
+def _sum_of_data(params, x):
+    return params["a"] + x
+
+
 def test_trees_of_data_keep_their_leaves():
     objective = lg.map_objective(
         lambda p, d: jnp.where(d["event"], jnp.log(p) - p * d["time"], -p * d["time"]), supports=supports.positive

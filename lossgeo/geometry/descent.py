@@ -15,16 +15,20 @@ Computation 10; Raskutti & Mukherjee (2015), IEEE Transactions on Information Th
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.typing import ArrayLike
 
 from lossgeo._pytree import broadcast_prefix
 from lossgeo.geometry.fisher import natural_gradient
 from lossgeo.geometry.potentials import Potential
+
+if TYPE_CHECKING:
+    import optax
+else:
+    from lossgeo import _optax as optax
 
 __all__ = ["MirrorDescentState", "mirror_descent", "natural_gradient_descent", "scale_by_natural_gradient"]
 
@@ -38,7 +42,7 @@ class MirrorDescentState(NamedTuple):
     step: jax.Array
 
 
-def mirror_descent(potential: Any, learning_rate: Rate) -> optax.GradientTransformation:
+def mirror_descent(potential: Any, learning_rate: Rate) -> "optax.GradientTransformation":
     r"""Mirror descent with the geometry of a potential: steps in :math:`\nabla A(x)`, parameters in x.
 
     Args:
@@ -86,7 +90,7 @@ def mirror_descent(potential: Any, learning_rate: Rate) -> optax.GradientTransfo
 
 def scale_by_natural_gradient(
     metric: Callable[..., ArrayLike], *, damping: float = 0.0, rank_tolerance: float | None = None
-) -> optax.GradientTransformationExtraArgs:
+) -> "optax.GradientTransformationExtraArgs":
     r"""Replace gradients by natural gradients :math:`(G + \delta\,\mathrm{diag}\,G)^{+} g`.
 
     Args:
@@ -100,7 +104,7 @@ def scale_by_natural_gradient(
         An optax transformation without state; its ``update`` needs the parameters.
     """
 
-    def update(gradients: Any, state: optax.EmptyState, params: Any = None, **extra: Any) -> Any:
+    def update(gradients: Any, state: "optax.EmptyState", params: Any = None, **extra: Any) -> Any:
         if params is None:
             raise ValueError("scale_by_natural_gradient needs the parameters: call update(gradients, state, params).")
         g = jnp.asarray(metric(params, **extra))
@@ -116,7 +120,7 @@ def natural_gradient_descent(
     *,
     damping: float = 0.0,
     rank_tolerance: float | None = None,
-) -> optax.GradientTransformationExtraArgs:
+) -> "optax.GradientTransformationExtraArgs":
     r"""Natural-gradient descent :math:`\theta_{t+1} = \theta_t - \gamma\,G(\theta_t)^{+}g_t`.
 
     Invariant, step by step to first order, under reparametrization, and exactly under linear changes of coordinates and

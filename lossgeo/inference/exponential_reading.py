@@ -38,7 +38,6 @@ class Reading(NamedTuple):
 
 
 _POTENTIALS: dict[type, geo.Potential] = {
-    dist.Normal: geo.gaussian(1.0),
     dist.Bernoulli: geo.bernoulli,
     dist.Binomial: geo.bernoulli,
     dist.Poisson: geo.poisson,
@@ -50,6 +49,8 @@ _POTENTIALS: dict[type, geo.Potential] = {
 
 def potential_of(distribution: Any) -> geo.Potential | None:
     """The log-partition of the family, in one observation of dispersion 1; ``None`` for other distributions."""
+    if type(distribution) is dist.Normal:
+        return geo.gaussian(1.0)  # holds an array: made when asked for, no device is touched by an import
     return _POTENTIALS.get(type(distribution))
 
 

@@ -1,15 +1,19 @@
 """Any optax gradient transformation as a solver, in one compiled loop."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from lossgeo.solvers.certificate import expected_decrease
 from lossgeo.solvers.problem import Problem
 from lossgeo.solvers.status import RUNNING, Status
+
+if TYPE_CHECKING:
+    import optax
+else:
+    from lossgeo import _optax as optax
 
 
 class GradientTransformState(NamedTuple):
@@ -39,7 +43,7 @@ class GradientTransform:
         handover: expected decrease in nats below which Newton steps take over.
     """
 
-    transform: optax.GradientTransformation
+    transform: "optax.GradientTransformation"
     max_steps: int = 10_000
     first_check: int = 50
     handover: float = 1e-4
