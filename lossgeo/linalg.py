@@ -171,7 +171,8 @@ def transposed_product(rows: jax.Array, x: jax.Array) -> jax.Array:
     """
 
     def product(rows: jax.Array, x: jax.Array) -> jax.Array:
-        return rows.T @ x
+        # A product with the rows stored side by side takes half the time, even with the copy.
+        return jax.lax.optimization_barrier(rows.T) @ x if rows.shape[1] > 1 else rows.T @ x
 
     def blocked(rows: jax.Array, x: jax.Array) -> jax.Array:
         blocks = x.shape[0] // GRAM_ROWS

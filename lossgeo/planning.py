@@ -12,6 +12,7 @@ from lossgeo.solvers import (
     RANK_LIMIT,
     GradientTransform,
     InteriorPoint,
+    KroneckerNewton,
     LevenbergMarquardt,
     Newton,
     NewtonCG,
@@ -29,6 +30,12 @@ else:
     from lossgeo import _optax as optax
 
 __all__ = ["Plan", "plan_for", "plan_solver"]
+
+OUTPUT_FEATURES = 2048
+"""Largest number of features of a linear predictor of several columns whose Gram matrix is taken apart."""
+
+OUTPUT_OTHERS = 128
+"""Largest number of coordinates beside it that are eliminated one by one."""
 
 VERTEX_LIMIT = 2048
 """Largest number of coordinates for which interior points form their systems, two factors of them a step."""
@@ -48,7 +55,9 @@ class Plan:
         return f"{names}: {self.reason}" + (f"; {self.structure}" if self.structure else "")
 
 
-def plan_solver(solver: Any, num_params: int, kinked: bool, curved: bool = False) -> Plan:
+def plan_solver(
+    solver: Any, num_params: int, kinked: bool, curved: bool = False, outputs: tuple[int, int] | None = None
+) -> Plan:
     """Choose the solvers.
 
     Args:
@@ -56,6 +65,7 @@ def plan_solver(solver: Any, num_params: int, kinked: bool, curved: bool = False
         num_params: number of unconstrained coordinates.
         kinked: whether the prior has a kink.
         curved: whether the model has a metric and is nonlinear.
+        outputs: shape of the coefficients of the one linear predictor, where that has several columns.
 
     Raises:
         TypeError: ``solver`` is something else.
@@ -72,6 +82,11 @@ def plan_solver(solver: Any, num_params: int, kinked: bool, curved: bool = False
             return Plan(ProximalGradient(), newton, f"the prior has a kink, zeros are exact; {size}, so {hessian}")
         if curved and dense:
             return Plan(LevenbergMarquardt(), newton, f"the model is nonlinear and has a Fisher metric; {size}")
+        if outputs is not None and not dense:
+            d, k = outputs
+            near = d <= OUTPUT_FEATURES and num_params - d * k <= OUTPUT_OTHERS
+            if near:
+                return Plan(KroneckerNewton(), None, f"smooth; {d} features for {k} columns of a linear predictor")
         return Plan(newton if dense else LBFGS(), None if dense else polish, f"smooth; {size}, so {hessian}")
     if isinstance(solver, optax.GradientTransformation):
         solver = GradientTransform(solver)
@@ -89,6 +104,12 @@ def plan_solver(solver: Any, num_params: int, kinked: bool, curved: bool = False
         reason = "the prior has a kink" if kinked else f"there are {size}, more than {DENSE_LIMIT}"
         raise ValueError(
             f"solvers.LevenbergMarquardt needs a smooth objective of moderate size, but {reason}. Use solver='auto'."
+        )
+    if isinstance(solver, KroneckerNewton) and (kinked or outputs is None):
+        reason = "the prior has a kink" if kinked else "no linear predictor of several columns was found"
+        raise ValueError(
+            f"solvers.KroneckerNewton needs a smooth objective whose independent rows share one linear predictor of "
+            f"several columns, but {reason}. Use solver='auto'."
         )
     polishes = not isinstance(solver, Damped | InteriorPoint)
     return Plan(solver, newton if polishes else None, "chosen by the caller")
@@ -133,7 +154,8 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
         with_pieces(problem)
     kinked = problem.kinks is not None
     curved = not kinked and num_params <= DENSE_LIMIT and is_curved(problem.args)
-    plan = plan_solver(solver, num_params, kinked, curved)
+    outputs = None if problem.derivatives is None else problem.derivatives.output_shape
+    plan = plan_solver(solver, num_params, kinked, curved, outputs)
     if isinstance(plan.solver, LevenbergMarquardt) and root_size(problem.args) is None:
         raise ValueError(
             "solvers.LevenbergMarquardt needs a metric: a model that returns a distribution with a Fisher information "

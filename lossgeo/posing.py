@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lossgeo._pytree import path_name, pytree
+from lossgeo.distributions import Flat, Normal
 from lossgeo.objective import Objective
+from lossgeo.priors import TreePrior
 from lossgeo.solvers import Kinks, Problem
 from lossgeo.structure import RowDerivatives, depends_on, discover
 from lossgeo.supports import Real, Support
@@ -72,8 +74,16 @@ def as_problem(posed: Posed) -> Problem:
     """
     u = posed.to_unconstrained(posed.template)
     structure = discover(_log_likelihood, u, posed)
-    known = None if structure is None else RowDerivatives(structure, _weights, negative_log_prior)
+    known = None if structure is None else RowDerivatives(structure, _weights, negative_log_prior, _is_separable(posed))
     return Problem(objective_value, kinks if is_kinked(posed) else None, posed, u, known)
+
+
+def _is_separable(posed: Posed) -> bool:
+    """Whether the prior is one of normal and flat densities of single coordinates that the solvers see as they are."""
+    prior = posed.objective.prior
+    if type(prior) is not TreePrior or not all(isinstance(s, Real) for s in posed.supports):
+        return False
+    return all(type(entry.distribution) in (Normal, Flat) for entry in prior.entries(posed.template))
 
 
 def structure_of(problem: Problem) -> str:

@@ -23,12 +23,14 @@ from lossgeo.solvers import (
     Certificate,
     FlatProblem,
     InteriorPoint,
+    KroneckerNewton,
     LevenbergMarquardt,
     Newton,
     Problem,
     Status,
     Whitening,
     certify,
+    certify_bounded,
     run,
     vertex_near,
     whiten,
@@ -197,10 +199,13 @@ def finish(problem: Problem, plan: Plan, state: Any, tol: Any, interrupted: bool
         status = jnp.where(ended, state.status, status)
         num_steps = num_steps + jnp.maximum(state.num_steps, 0)
     last = plan.solver if plan.polish is None else plan.polish
-    known = (state.value, state.grad, state.curvature) if isinstance(last, Newton) else None
+    known = None
+    if isinstance(last, Newton | KroneckerNewton):
+        known = (state.value, state.grad, state.curvature if isinstance(last, Newton) else state.direction)
     status = jnp.where(status == RUNNING, Status.MAX_STEPS, status)
     status = jnp.where(jnp.asarray(interrupted), Status.INTERRUPTED, status)
-    solution = conclude(problem, last.params(problem, state), tol, status, num_steps, known, whitening)
+    bounded = isinstance(last, KroneckerNewton)
+    solution = conclude(problem, last.params(problem, state), tol, status, num_steps, known, whitening, bounded=bounded)
     return dataclasses.replace(solution, plan=plan)
 
 
@@ -213,11 +218,19 @@ def conclude(
     known: Any = None,
     whitening: Whitening | None = None,
     brief: Brief | None = None,
+    bounded: bool = False,
 ) -> Solution:
-    """Certify a point, given in the coordinates of the problem, and turn the end of a loop into a status."""
+    """Certify a point, given in the coordinates of the problem, and turn the end of a loop into a status.
+
+    With ``bounded`` the last of ``known`` is a Newton step, see :func:`lossgeo.solvers.certify_bounded`.
+    """
     problem = dataclasses.replace(problem, init=u)
     posed = problem.args if whitening is None else whitening.args
-    value, certificate = certify(problem, known, posed.to_unconstrained(posed.template), whitening, brief)
+    start = posed.to_unconstrained(posed.template)
+    if bounded:
+        value, certificate = certify_bounded(problem, known, start)
+    else:
+        value, certificate = certify(problem, known, start, whitening, brief)
     u = u if whitening is None else whitening.back(u)
     status, direction = verdict(posed, u, certificate, tol, status)
     return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, direction)

@@ -5,6 +5,7 @@ determine, and carried to the user's coordinates by the delta method, :math:`J C
 the same as inverting the Hessian in the user's coordinates.
 """
 
+import dataclasses
 from typing import Any, Literal, Protocol, get_args
 
 import jax
@@ -16,7 +17,7 @@ from lossgeo import linalg
 from lossgeo._compilation import quick_jit
 from lossgeo.likelihoods import fisher_information
 from lossgeo.metric import fisher_root, root_size
-from lossgeo.posing import Posed, objective_value
+from lossgeo.posing import Posed, as_problem, objective_value
 from lossgeo.solvers import FlatProblem, Problem, Status
 from lossgeo.solving import Solution
 
@@ -142,8 +143,10 @@ def _covariance_in_user_coordinates(posed: Posed, solution: Solution, cov: str) 
 def _unconstrained_covariance(posed: Posed, solution: Solution, cov: str) -> jax.Array:
     certificate = solution.certificate
     flat = FlatProblem(Problem(objective_value, None, posed, posed.to_unconstrained(solution.params)))
-    z = flat.z0
-    hessian = flat.hessian(z) if certificate.hessian is None else certificate.hessian
+    z, hessian = flat.z0, certificate.hessian
+    if hessian is None:
+        problem = dataclasses.replace(as_problem(posed), init=posed.to_unconstrained(solution.params))
+        hessian = FlatProblem(problem).hessian(z)
     valid = (solution.status == Status.CONVERGED) | (solution.status == Status.UNIDENTIFIED)
     matrix, null_weight = _inverse(hessian, certificate.free)
     if certificate.inverse is not None:

@@ -7,6 +7,7 @@
 ``ProximalGradient``    kinked; polished on the face it found by ``Newton`` or, with many parameters, ``NewtonCG``
 ``WorkingSet``          kinked with many coefficients on one linear predictor: few columns at a time; host-driven
 ``InteriorPoint``       losses that are piecewise linear in linear predictors: quantiles, hinges
+``KroneckerNewton``     many parameters in one linear predictor of several columns, such as a softmax
 ``NewtonCG``            the matrix-free form of ``Newton``
 ``GradientTransform``   any optax transformation (an ``optax.GradientTransformation`` given as a solver becomes one)
 ======================  ============================================================================================
@@ -15,6 +16,7 @@ Each is a frozen record of static settings, with the interface of :class:`Solver
 ``full_steps`` is Newton's method without its safeguards, for many small problems side by side.
 """
 
+from lossgeo.solvers.bounded_certificate import certify_bounded as certify_bounded
 from lossgeo.solvers.certificate import DENSE_LIMIT as DENSE_LIMIT
 from lossgeo.solvers.certificate import RANK_LIMIT as RANK_LIMIT
 from lossgeo.solvers.certificate import Brief as Brief
@@ -26,6 +28,7 @@ from lossgeo.solvers.gradient_transform import GradientTransform as GradientTran
 from lossgeo.solvers.interior_point import InteriorPoint as InteriorPoint
 from lossgeo.solvers.kinks import Blocks as Blocks
 from lossgeo.solvers.kinks import Kinks as Kinks
+from lossgeo.solvers.kronecker_newton import KroneckerNewton as KroneckerNewton
 from lossgeo.solvers.lbfgs import LBFGS as LBFGS
 from lossgeo.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
 from lossgeo.solvers.loop import Solver as Solver

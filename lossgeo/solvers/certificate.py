@@ -135,7 +135,10 @@ def certify(
                 _dense(flat, value, z, faces, hessian, away, whitening), flat, z, grad, whitening
             )
     else:
-        certificate = _matrix_free(flat, value, z, faces)
+        product = flat.hessian_product(z)
+        edm, step, scale = _solve_matrix_free(flat, z, faces, product)
+        least = linalg.least_ritz(lambda v: scale * product(scale * v), jnp.where(faces.free, 1.0, 0.0))
+        certificate = matrix_free(flat, value, z, faces, product, (edm, step, scale), least)
     finite = certificate.finite & jnp.isfinite(value) & jnp.all(jnp.isfinite(grad))
     edm = jnp.where(finite, certificate.edm, jnp.nan)
     gradient = grad if whitening is None else whitening.inverse.T @ grad
@@ -148,7 +151,7 @@ def expected_decrease(problem: Problem) -> jax.Array:
     if flat.z0.shape[0] <= DENSE_LIMIT:
         return certify(problem)[1].edm
     _, grad = flat.value_and_grad(flat.z0)
-    return _solve_matrix_free(flat, flat.z0, flat.faces(flat.z0, grad))[0]
+    return _solve_matrix_free(flat, flat.z0, flat.faces(flat.z0, grad), flat.hessian_product(flat.z0))[0]
 
 
 def _dense(
@@ -310,11 +313,27 @@ def _rounding(
     return 0.5 * jnp.max(jnp.sum((change @ inverse) * change, axis=1))
 
 
-def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces) -> Certificate:
-    free = faces.free
-    edm, step, scale = _solve_matrix_free(flat, z, faces)
-    product = flat.hessian_product(z)
-    eigenvalue, direction = linalg.least_ritz(lambda v: scale * product(scale * v), jnp.where(free, 1.0, 0.0))
+def matrix_free(
+    flat: FlatProblem,
+    value: jax.Array,
+    z: jax.Array,
+    faces: Faces,
+    product: Callable[[jax.Array], jax.Array],
+    solved: tuple[jax.Array, jax.Array, jax.Array],
+    least: tuple[jax.Array, jax.Array],
+) -> Certificate:
+    """A certificate from Hessian-vector products.
+
+    Args:
+        flat: the problem.
+        value: of the objective.
+        z: the point.
+        faces: its position relative to the kinks.
+        product: the map ``v -> H v`` there.
+        solved: expected decrease, Newton step in scaled coordinates, and the scale.
+        least: least eigenvalue of the scaled Hessian, or a bound, and its direction.
+    """
+    (edm, step, scale), (eigenvalue, direction) = solved, least
     change = _curvature_change(flat, z, step * scale, product)
     return Certificate(
         edm,
@@ -328,7 +347,7 @@ def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces
         jnp.full((2,), jnp.inf, z.dtype),
         jnp.zeros((), z.dtype),
         jnp.zeros_like(z),
-        free,
+        faces.free,
         None,
         jnp.all(jnp.isfinite(step)),
         jnp.asarray(linalg.rank_tolerance(z.shape[0], z.dtype), z.dtype),
@@ -336,9 +355,11 @@ def _matrix_free(flat: FlatProblem, value: jax.Array, z: jax.Array, faces: Faces
     )
 
 
-def _solve_matrix_free(flat: FlatProblem, z: jax.Array, faces: Faces) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _solve_matrix_free(
+    flat: FlatProblem, z: jax.Array, faces: Faces, product: Callable[[jax.Array], jax.Array]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Expected decrease, the Newton step in equilibrated coordinates, and the scale (0 on held coordinates)."""
-    product, blocks = flat.hessian_product(z), flat.blocks(z)
+    blocks = flat.blocks(z)
     scale = flat.face_scale(z, linalg.matrix_free_scale(product, z), faces)
     gradient = faces.gradient * scale
 

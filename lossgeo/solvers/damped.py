@@ -23,7 +23,7 @@ class DampedState(NamedTuple):
     z: jax.Array
     value: jax.Array
     grad: jax.Array
-    curvature: jax.Array
+    curvature: Any
     direction: jax.Array
     length: jax.Array
     damping: jax.Array
@@ -69,11 +69,18 @@ class Damped:
         """Whether curvature is dear enough to keep it as long as the quadratic model predicts well; static."""
         return False
 
-    def blank(self, z: jax.Array) -> jax.Array:
-        """An array of the shape of :meth:`curvature`."""
+    ends_at_tol = False
+    """Whether the tolerance ends the iteration, and not rounding error: where a step does not gain many digits."""
+
+    def keeps(self, ratio: jax.Array) -> bool | jax.Array:
+        """Whether what is kept may stay after a step of this agreement, where it has no part in what is solved."""
+        return False
+
+    def blank(self, flat: FlatProblem) -> Any:
+        """Arrays of the shape of :meth:`curvature`."""
         raise NotImplementedError
 
-    def curvature(self, flat: FlatProblem, z: jax.Array) -> jax.Array:
+    def curvature(self, flat: FlatProblem, z: jax.Array) -> Any:
         """What is kept of the Hessian at ``z``."""
         raise NotImplementedError
 
@@ -81,13 +88,11 @@ class Damped:
         """Curvature that is kept, corrected by the change of the gradient along a step."""
         return curvature
 
-    def quadratic(self, flat: FlatProblem, z: jax.Array, curvature: jax.Array, v: jax.Array) -> jax.Array:
-        r""":math:`v^\top H v` at ``z``."""
+    def quadratic(self, flat: FlatProblem, state: DampedState, v: jax.Array) -> jax.Array:
+        r""":math:`v^\top H v` at the point of the state, for ``v`` along its step."""
         raise NotImplementedError
 
-    def direction(
-        self, flat: FlatProblem, z: jax.Array, curvature: jax.Array, faces: Faces, damping: jax.Array
-    ) -> Direction:
+    def direction(self, flat: FlatProblem, z: jax.Array, curvature: Any, faces: Faces, damping: jax.Array) -> Direction:
         """Solve for the step on the free coordinates."""
         raise NotImplementedError
 
@@ -100,7 +105,8 @@ class Damped:
         its derivatives are compiled once. ``curvature``, where it is given and finite, stands for that at the start; it
         is the very curvature if not ``estimated``, which holds as long as the start proves to be the optimum.
         """
-        z = FlatProblem(problem).z0
+        flat = FlatProblem(problem)
+        z = flat.z0
         zero = jnp.zeros((), z.dtype)
         infinity = zero + jnp.inf
         status = jnp.asarray(RUNNING, jnp.int32)
@@ -109,7 +115,7 @@ class Damped:
             z,
             infinity,
             nothing,
-            self.blank(z) * jnp.nan if curvature is None else curvature,
+            jax.tree.map(lambda v: v * jnp.nan, self.blank(flat)) if curvature is None else curvature,
             nothing,
             zero + 1.0,
             zero,
@@ -151,18 +157,22 @@ class Damped:
             jnp.where(accept, new, old) for new, old in ((z, state.z), (value, state.value), (grad, state.grad))
         )
         # A step that came out as predicted shows that the curvature may stay; the last step has its own.
-        keep = ~accept
+        keep = ~accept | (~first & self.keeps(ratio))
         if reuses:
             worth_keeping = jnp.where(close, ~state.stale, jnp.abs(ratio - 1.0) < PREDICTED)
             given = jnp.all(jnp.isfinite(kept))
             keep = jnp.where(accept, jnp.where(first, given, worth_keeping), ~state.stale)
         curvature = jax.lax.cond(keep, lambda: kept, lambda: self.curvature(flat, z))
-        stale = keep & ((accept & ~first & ~close) | state.stale)
+        stale = keep & ((accept & ~first & ~close) | state.stale) if reuses else jnp.asarray(False)
         found = self.direction(flat, z, curvature, flat.faces(z, grad), damping)
 
         previous = jnp.where(accept & ~first, state.edm, state.previous_edm)
         undamped = (damping == 0) | found.singular
-        settled = (found.edm <= jnp.finfo(z.dtype).eps ** (1.5 if reuses else 1.75)) | (found.edm > 0.5 * previous)
+        settled = (
+            self.ends_at_tol
+            | (found.edm <= jnp.finfo(z.dtype).eps ** (1.5 if reuses else 1.75))
+            | (found.edm > 0.5 * previous)
+        )
         converged = accept & undamped & (found.edm <= tol) & settled & ~stale
         # A rejected step at a point that meets the tolerance is rounding error: there is nothing left to gain.
         exhausted = ~accept & keep & (state.edm <= tol) & ((state.damping == 0) | found.singular)
@@ -204,7 +214,7 @@ class Damped:
         Near the optimum the gradient decides alone: residuals may round worse than the objective they add up to.
         """
         delta = z - state.z
-        predicted = -(faces.gradient @ delta + 0.5 * self.quadratic(flat, state.z, state.curvature, delta))
+        predicted = -(faces.gradient @ delta + 0.5 * self.quadratic(flat, state, delta))
         noise = 64.0 * jnp.finfo(z.dtype).eps * (jnp.abs(value) + jnp.abs(state.value))
         trapezoid = -0.5 * delta @ (faces.gradient + flat.one_sided_gradient(z, grad, faces))
         actual = jnp.where(predicted > noise, state.value - value, trapezoid)

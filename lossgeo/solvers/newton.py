@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lossgeo import linalg
-from lossgeo.solvers.damped import Damped, Direction
+from lossgeo.solvers.damped import Damped, DampedState, Direction
 from lossgeo.solvers.kinks import Faces
 from lossgeo.solvers.problem import FlatProblem
 
@@ -43,9 +43,10 @@ class Newton(Damped):
         """See :meth:`Damped.reuses_curvature`."""
         return flat.num_rows >= MANY_ROWS or flat.z0.shape[0] >= MANY_COORDINATES
 
-    def blank(self, z: jax.Array) -> jax.Array:
+    def blank(self, flat: FlatProblem) -> jax.Array:
         """See :meth:`Damped.blank`."""
-        return jnp.zeros((z.shape[0], z.shape[0]), z.dtype)
+        p = flat.z0.shape[0]
+        return jnp.zeros((p, p), flat.z0.dtype)
 
     def curvature(self, flat: FlatProblem, z: jax.Array) -> jax.Array:
         """The Hessian, shape ``(p, p)``."""
@@ -60,9 +61,9 @@ class Newton(Damped):
         corrected = curvature - jnp.outer(image, image) / along + jnp.outer(change, change) / found
         return jnp.where(good, corrected, curvature)
 
-    def quadratic(self, flat: FlatProblem, z: jax.Array, curvature: jax.Array, v: jax.Array) -> jax.Array:
+    def quadratic(self, flat: FlatProblem, state: DampedState, v: jax.Array) -> jax.Array:
         """See :meth:`Damped.quadratic`."""
-        return v @ (curvature @ v)
+        return v @ (state.curvature @ v)
 
     def direction(
         self, flat: FlatProblem, z: jax.Array, curvature: jax.Array, faces: Faces, damping: jax.Array

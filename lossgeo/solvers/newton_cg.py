@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lossgeo import linalg
-from lossgeo.solvers.damped import Damped, Direction
+from lossgeo.solvers.damped import Damped, DampedState, Direction
 from lossgeo.solvers.kinks import Faces
 from lossgeo.solvers.problem import FlatProblem
 
@@ -33,17 +33,17 @@ class NewtonCG(Damped):
         """See :class:`lossgeo.solvers.Solver`."""
         return "Newton-CG"
 
-    def blank(self, z: jax.Array) -> jax.Array:
+    def blank(self, flat: FlatProblem) -> jax.Array:
         """See :meth:`Damped.blank`."""
-        return jnp.ones_like(z)
+        return jnp.ones_like(flat.z0)
 
     def curvature(self, flat: FlatProblem, z: jax.Array) -> jax.Array:
         """The equilibrating scale, shape ``(p,)``."""
         return linalg.matrix_free_scale(flat.hessian_product(z), z)
 
-    def quadratic(self, flat: FlatProblem, z: jax.Array, curvature: jax.Array, v: jax.Array) -> jax.Array:
+    def quadratic(self, flat: FlatProblem, state: DampedState, v: jax.Array) -> jax.Array:
         """See :meth:`Damped.quadratic`."""
-        return v @ flat.hvp(z, v)
+        return v @ flat.hvp(state.z, v)
 
     def direction(
         self, flat: FlatProblem, z: jax.Array, curvature: jax.Array, faces: Faces, damping: jax.Array

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from lossgeo import linalg
@@ -35,6 +36,28 @@ class Derivatives(Protocol):
 
     def hessian_product(self, u: Any, args: Any) -> Callable[[jax.Array], jax.Array]:
         """The map ``v -> H v`` on ravelled vectors."""
+        ...
+
+    def outputs(self, u: Any, args: Any) -> tuple[jax.Array, Callable[[jax.Array], jax.Array], jax.Array, jax.Array]:
+        """The first four parts of :class:`Outputs`."""
+        ...
+
+    def remainder_product(self, u: Any, args: Any) -> Callable[[jax.Array], jax.Array]:
+        """The map ``v -> R v`` with the Hessian ``R`` of what is added to the rows."""
+        ...
+
+    @property
+    def separable(self) -> bool:
+        """Whether the remainder is known to have a diagonal Hessian; static."""
+        ...
+
+    @property
+    def output_shape(self) -> tuple[int, int] | None:
+        """Shape ``(d, k)`` of the coefficients of :class:`Outputs`; ``None`` where the rows have no such form."""
+        ...
+
+    def output_places(self, u: Any) -> np.ndarray:
+        """Places of the coordinates of :class:`Outputs`; static."""
         ...
 
     @property
@@ -84,6 +107,34 @@ class Root(NamedTuple):
     remainder: jax.Array
 
 
+class Outputs(NamedTuple):
+    r"""Curvature of a sum over rows in one linear predictor of several columns.
+
+    .. math:: H = \begin{pmatrix} \sum_i W_i \otimes x_i x_i^\top & C^\top \\ C & D \end{pmatrix} + R
+
+    The coefficients come first, those of a column side by side, then the other coordinates.
+
+    Args:
+        design: :math:`x_i`, shape ``(n, d)``.
+        weights: the map from a vector ``v`` of shape ``(k,)`` to :math:`W_i v`, shape ``(n, k)``.
+        cross: :math:`C`, shape ``(q, k d)``.
+        corner: :math:`D`, shape ``(q, q)``.
+        places: place of each of these coordinates in the vector of the problem, shape ``(k d + q,)``; static.
+        remainder: the map ``v -> R v``, in the order of the vector of the problem.
+        num_columns: :math:`k`; static.
+        separable: whether :math:`R` is known to be diagonal; static.
+    """
+
+    design: jax.Array
+    weights: Callable[[jax.Array], jax.Array]
+    cross: jax.Array
+    corner: jax.Array
+    places: np.ndarray
+    remainder: Callable[[jax.Array], jax.Array]
+    num_columns: int
+    separable: bool
+
+
 class FlatProblem:
     """A problem seen as a function of one vector; lives inside a trace only."""
 
@@ -125,6 +176,27 @@ class FlatProblem:
         if known is None:
             return jax.linearize(jax.grad(self.value), z)[1]
         return known.hessian_product(self.unravel(z), self._problem.args)
+
+    def outputs(self, z: jax.Array) -> Outputs:
+        """Curvature of the rows in a linear predictor of several columns.
+
+        Raises:
+            ValueError: there is none.
+        """
+        known = self._problem.derivatives
+        if known is None or known.output_shape is None:
+            raise ValueError(
+                "this solver needs independent rows with one linear predictor of several columns, such as "
+                "x @ params['coef'] with coefficients of shape (d, k). Use solver='auto'."
+            )
+        u, args = self.unravel(z), self._problem.args
+        remainder, (_, k) = known.remainder_product(u, args), known.output_shape
+        return Outputs(*known.outputs(u, args), known.output_places(u), remainder, k, known.separable)
+
+    @property
+    def output_places(self) -> np.ndarray:
+        """Places of the coordinates of :class:`Outputs`; static."""
+        return self._problem.derivatives.output_places(self._problem.init)  # type: ignore[union-attr]
 
     def root(self, z: jax.Array) -> Root:
         """Root of the metric at ``z``.

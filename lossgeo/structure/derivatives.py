@@ -32,6 +32,7 @@ class RowDerivatives:
         structure: of the log-likelihood, as a function of a list of leaves.
         weights: ``args -> (n,)`` or ``None``: what multiplies the rows.
         remainder: ``(leaves, args) -> ()``: what is added to minus the weighted sum of the rows.
+        separable: whether the remainder is known to be a sum of functions of one coordinate each.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class RowDerivatives:
         structure: RowStructure,
         weights: Callable[[Any], jax.Array | None],
         remainder: Callable[[Any, Any], jax.Array],
+        separable: bool = False,
     ):
         """Keep the parts."""
+        self.separable = separable
         self.structure, self._weights, self._remainder = structure, weights, remainder
         self._pairs: jax.Array | None = None
 
@@ -61,7 +64,7 @@ class RowDerivatives:
         With :math:`Q_{(jk)i} = x_{ij} x_{ik}` the matrix :math:`X^\top \mathrm{diag}(w) X` is the product :math:`Qw`,
         and those of many weights for one design are a matrix product.
         """
-        found = RowDerivatives(self.structure, self._weights, self._remainder)
+        found = RowDerivatives(self.structure, self._weights, self._remainder, self.separable)
         found._pairs = pairs
         return found
 
@@ -96,6 +99,11 @@ class RowDerivatives:
             return self._remainder(unravel(z), args)
 
         return jax.grad(remainder)(z), linalg.hessian(remainder, z)
+
+    def remainder_product(self, u: list[jax.Array], args: Any) -> Callable[[jax.Array], jax.Array]:
+        """The map ``v -> R v`` with the Hessian ``R`` of what is added to the rows alone."""
+        z, unravel = ravel_pytree(u)
+        return jax.linearize(jax.grad(lambda z: self._remainder(unravel(z), args)), z)[1]
 
     def of_rows(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array]:
         """The same of the rows alone."""
@@ -148,12 +156,45 @@ class RowDerivatives:
         place[upper] = place[upper[::-1]] = np.arange(len(upper[0]))
         return (self._pairs @ weights[0, :, 0])[place]
 
+    @property
+    def output_shape(self) -> tuple[int, int] | None:
+        """Shape of the coefficients if there is just one linear predictor, of several columns; else ``None``."""
+        (shape, *more) = (p.shape for p in self.structure.predictors)
+        return shape if shape[1] > 1 and not more else None
+
+    def output_places(self, u: list[jax.Array]) -> np.ndarray:
+        """Place in the ravelled ``u`` of what :meth:`outputs` speaks of, in its order; static."""
+        return _places(self.structure, [leaf.size for leaf in u])
+
+    def outputs(
+        self, u: list[jax.Array], args: Any
+    ) -> tuple[jax.Array, Callable[[jax.Array], jax.Array], jax.Array, jax.Array]:
+        """Curvature of the rows in a linear predictor of several columns, before the design enters.
+
+        Returns:
+            The design ``(n, d)``; the map from a vector ``(k,)`` to the products ``(n, k)`` of the second derivatives
+            of each weighted row in its entries of the linear predictor with it; the second derivatives in the other
+            parameters and the coefficients, ``(q, k d)``, and in the other parameters, ``(q, q)``, of the rows alone.
+        """
+        split = _Split(self, u, args)
+        _, push = split.derivatives()
+        (eta,), (design,) = split.etas, split.designs
+
+        def along_other(tangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+            rows, other = push([jnp.zeros_like(eta)], tangent)
+            return split.pull_back(rows)[0].ravel(), other
+
+        def along_column(column: jax.Array) -> jax.Array:
+            return push([jnp.zeros_like(eta) + column[None, :]], jnp.zeros_like(split.other))[0][0]
+
+        cross, corner = jax.vmap(along_other)(jnp.eye(split.other.size, dtype=eta.dtype))
+        return design, along_column, cross, 0.5 * (corner + corner.T)
+
     def hessian_product(self, u: list[jax.Array], args: Any) -> Callable[[jax.Array], jax.Array]:
         """The map ``v -> H v`` on ravelled vectors, with everything that does not depend on ``v`` computed once."""
         split = _Split(self, u, args)
         _, push = split.derivatives()
-        z, unravel = ravel_pytree(u)
-        _, rest = jax.linearize(jax.grad(lambda z: self._remainder(unravel(z), args)), z)
+        rest = self.remainder_product(u, args)
 
         def product(v: jax.Array) -> jax.Array:
             tangents, other = split.tangents(v)
@@ -169,13 +210,8 @@ class _Split:
     def __init__(self, derivatives: RowDerivatives, u: list[jax.Array], args: Any):
         structure = derivatives.structure
         self._structure = structure
-        sizes = np.cumsum([0, *(leaf.size for leaf in u)])
-        leaves = [p.leaf for p in structure.predictors]
-        others = [i for i in range(len(u)) if i not in leaves]
-        positions = [sizes[leaf] + structure.positions(j) for j, leaf in enumerate(leaves)]
-        inside = [q.T.ravel() for q in positions] + [np.arange(sizes[i], sizes[i + 1]) for i in others]
-        self._places = np.concatenate(inside) if inside else np.zeros(0, int)
-        self.order = np.argsort(self._places)
+        self.places = _places(structure, [leaf.size for leaf in u])
+        self.order = np.argsort(self.places)
         flat, self.unravel = ravel_pytree(u)
         self._shapes = [p.shape for p in structure.predictors]
         self.designs = structure.designs(u, args)
@@ -191,7 +227,7 @@ class _Split:
 
     def _predict(self, flat: jax.Array) -> tuple[list[jax.Array], jax.Array]:
         """Linear predictors ``(n, k)`` and other parameters of a ravelled vector; linear."""
-        ordered = flat[self._places]
+        ordered = flat[self.places]
         etas, start = [], 0
         for design, (d, k) in zip(self.designs, self._shapes, strict=True):
             columns = ordered[start : start + d * k]
@@ -214,6 +250,16 @@ class _Split:
     def derivatives(self) -> tuple[Any, Callable[..., Any]]:
         """Gradient in linear predictors and others, and the linear map from changes of these to changes of it."""
         return jax.linearize(jax.grad(self.loss, argnums=(0, 1)), self.etas, self.other)
+
+
+def _places(structure: RowStructure, leaf_sizes: list[int]) -> np.ndarray:
+    """Place in the ravelled leaves of each coefficient, those of a column side by side, and then of all others."""
+    sizes = np.cumsum([0, *leaf_sizes])
+    leaves = [p.leaf for p in structure.predictors]
+    others = [i for i in range(len(leaf_sizes)) if i not in leaves]
+    positions = [sizes[leaf] + structure.positions(j) for j, leaf in enumerate(leaves)]
+    inside = [q.T.ravel() for q in positions] + [np.arange(sizes[i], sizes[i + 1]) for i in others]
+    return np.concatenate(inside) if inside else np.zeros(0, int)
 
 
 def _block(left: jax.Array, right: jax.Array, weights: jax.Array, *, symmetric: bool) -> jax.Array:
