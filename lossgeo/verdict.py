@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from lossgeo import linalg
 from lossgeo.likelihoods import ModelLikelihood
 from lossgeo.posing import Posed
 from lossgeo.solvers import Certificate, Status
+from lossgeo.structure import is_generalized_linear
 from lossgeo.supports import Real
 
 __all__ = ["verdict"]
@@ -40,8 +42,11 @@ HUGE = 1e15
 """Size of a coordinate that, without an optimum in sight, counts as running to infinity."""
 
 SLOPE = 1e-3
-"""Nats for each e-fold of a positive parameter by which the objective still falls, far out towards the edge, if it falls
+"""Nats for each e-fold of a positive parameter by which the objective still falls far out towards the edge, if it falls
 without bound."""
+
+MOVING = 1e-3
+"""Part of the largest relative step from which on a coordinate is one of those that are on their way."""
 
 LARGE = 1e6
 """The same where, besides, some direction has a slope and no curvature."""
@@ -71,14 +76,14 @@ def verdict(
     direction = c.step
     if c.free.shape[0] == 0:
         return status, direction
-    constrained = _constrained(posed, u)
-    at_infinity = Status.SEPARATED if _can_separate(posed) else Status.UNBOUNDED
+    constrained = _of_leaves(u, [not isinstance(s, Real) for s in posed.supports])
+    separable = _of_leaves(u, _separable(posed))
     z, start = ravel_pytree(u)[0], ravel_pytree(posed.to_unconstrained(posed.template))[0]
     rank_tol = c.resolution
     singular = c.eigenvalue <= rank_tol
     one_sided = (c.one_sided[0] <= FLAT) & (c.one_sided[1] > FLAT)
     level = (jnp.abs(c.one_sided[0]) <= FLAT) & (c.one_sided[1] > FLAT)
-    faded = (c.start_change > FLAT) if at_infinity == Status.SEPARATED else jnp.asarray(False)
+    faded = jnp.any(separable) & (c.start_change > FLAT)
     vanishes = small & (c.curvature_change > CURVATURE_CHANGE)
     shallow = ~(c.rise >= LEAST_RISE)
     lost = ~small & (status != Status.INTERRUPTED)
@@ -91,7 +96,10 @@ def verdict(
         # Where the slope cannot be told any more (beyond the numbers there are), there was one on the way.
         endless = ~(jnp.abs(c.gradient[along]) <= SLOPE) if c.gradient is not None else jnp.asarray(False)
         edge = jnp.where(lost & endless, Status.UNBOUNDED, Status.AT_BOUNDARY)
+        at_infinity = jnp.where(separable[along], Status.SEPARATED, Status.UNBOUNDED)
         return jnp.where(constrained[along], edge, at_infinity)
+
+    leaving = jnp.where(_is_moving(c, z, z - start), c.step, 0.0)
 
     # Later cases take precedence over earlier ones.
     cases = [
@@ -100,7 +108,7 @@ def verdict(
         (small & singular, c.direction, Status.UNIDENTIFIED),
         (small & singular & (one_sided | faded), c.direction, None),
         (small & jnp.any(shallow), jnp.where(shallow, jnp.sign(z - start), 0.0), None),
-        (vanishes, c.step, None),
+        (vanishes, leaving, None),
         (vanishes & (c.beyond > FLAT_GAIN * c.edm), c.step, Status.NOT_POSITIVE_DEFINITE),
         (small & (c.eigenvalue < -rank_tol), c.direction, Status.NOT_POSITIVE_DEFINITE),
         # From a saddle the objective falls; where it stays the same far out, the negative curvature is rounding.
@@ -115,22 +123,41 @@ def verdict(
     return status, direction
 
 
-def _constrained(posed: Posed, u: list[jax.Array]) -> jax.Array:
-    """Which coordinates belong to a constrained parameter, shape ``(p,)``."""
-    parts = [jnp.full_like(v, not isinstance(s, Real), bool) for s, v in zip(posed.supports, u, strict=True)]
-    return ravel_pytree(parts)[0]
+def _is_moving(c: Certificate, z: jax.Array, travel: jax.Array) -> jax.Array:
+    """Which coordinates the Newton step that is left moves by more than rounding, relative to their size and travel."""
+    if c.hessian is None:
+        return jnp.ones_like(z, bool)
+    unit = linalg.equilibrate(c.hessian)[1]
+    size = jnp.abs(z) + jnp.abs(travel) + jnp.finfo(z.dtype).eps * unit
+    relative = jnp.where(c.free, jnp.abs(c.step * unit) / size, 0.0)
+    return relative >= MOVING * jnp.max(relative)
 
 
-def _can_separate(posed: Posed) -> bool:
-    """Whether a likelihood without a maximum is one of perfect predictions: classes, or an order; static."""
+def _of_leaves(u: list[jax.Array], flags: list[bool]) -> jax.Array:
+    """A flag for each coordinate from one for each leaf, shape ``(p,)``."""
+    return ravel_pytree([jnp.full_like(v, flag, bool) for v, flag in zip(u, flags, strict=True)])[0]
+
+
+def _separable(posed: Posed) -> list[bool]:
+    """Leaves that run to infinity only where predictions are perfect: linear predictors of classes or an order; static.
+
+    Any other parameter may run to infinity without any prediction being perfect.
+    """
     likelihood = posed.objective.likelihood
+    leaves, tree = jax.tree.flatten(posed.template)
     if likelihood.can_separate or not isinstance(likelihood, ModelLikelihood):
-        return likelihood.can_separate
+        return [likelihood.can_separate] * len(leaves)
     kinds = []
 
-    def evaluate(params: Any) -> jax.Array:
-        kinds.append(type(likelihood.distribution(params, *posed.data[:-1])).__name__)
-        return jnp.zeros(())
+    def parameters(leaves: list[Any]) -> list[jax.Array]:
+        found = likelihood.distribution(jax.tree.unflatten(tree, leaves), *posed.data[:-1])
+        kinds.append(type(found).__name__)
+        return jax.tree.leaves(found)
 
-    jax.eval_shape(evaluate, posed.template)
-    return kinds[0].startswith(("Bernoulli", "Categorical"))
+    linear = all(is_generalized_linear(parameters, leaves))
+    if not kinds[0].startswith(("Bernoulli", "Categorical")):
+        return [False] * len(leaves)
+    return [
+        linear or all(is_generalized_linear(lambda leaf, k=k: parameters([*leaves[:k], leaf, *leaves[k + 1 :]]), leaf))
+        for k, leaf in enumerate(leaves)
+    ]

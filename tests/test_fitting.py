@@ -128,6 +128,23 @@ def test_separation_is_named(name):
     assert {"completely": "coef[0]", "quasi": "coef[1]", "with a duplicated column": "coef[2]"}[name] in fit.message
 
 
+@pytest.mark.parametrize("family", ["classes", "measurements"])
+def test_an_effect_that_fades_is_named_and_is_no_separation(family):
+    # The data want exp(fading) = 0: every other parameter has an optimum, and no prediction is perfect.
+    signs = np.sign(X[:, 1])
+    targets = {"classes": (X[:, 0] - 0.8 * signs > 0).astype(int), "measurements": X[:, 0] - 0.8 * signs}[family]
+    targets = np.where(np.arange(N) % 5 == 0, targets[::-1], targets)
+
+    def model(p, x):
+        eta = x[:, 0] * p["slope"] + jnp.exp(p["fading"]) * jnp.sign(x[:, 1])
+        return dist.Bernoulli(logits=eta) if family == "classes" else dist.Normal(eta, 1.0)
+
+    start = {"slope": jnp.asarray(0.0), "fading": jnp.asarray(-1.0)}
+    fit = attempt(lg.map_objective(lg.likelihood(model)), start, X, targets)
+    assert fit.status == lg.Status.UNBOUNDED
+    assert "along -fading." in fit.message
+
+
 def test_separated_classes_of_many_are_named_and_a_proper_prior_cures_them():
     x, labels = np.array([-3.0, -2, -1, 1, 2, 3])[:, None], np.array([0, 0, 1, 1, 2, 2])
     likelihood = lg.likelihood(
