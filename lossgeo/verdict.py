@@ -1,5 +1,6 @@
 """From a certificate to a status: converged, or the named reason why not."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -157,7 +158,8 @@ def _separable(posed: Posed) -> list[bool]:
     linear = all(is_generalized_linear(parameters, leaves))
     if not kinds[0].startswith(("Bernoulli", "Categorical")):
         return [False] * len(leaves)
-    return [
-        linear or all(is_generalized_linear(lambda leaf, k=k: parameters([*leaves[:k], leaf, *leaves[k + 1 :]]), leaf))
-        for k, leaf in enumerate(leaves)
-    ]
+
+    def of_one(k: int, leaf: Any) -> list[jax.Array]:
+        return parameters([*leaves[:k], leaf, *leaves[k + 1 :]])
+
+    return [linear or all(is_generalized_linear(partial(of_one, k), leaf)) for k, leaf in enumerate(leaves)]
