@@ -54,6 +54,32 @@ def pytree(cls: type[T]) -> type[T]:
 
 
 @pytree
+class Remainder:
+    """What a tree has besides the leaves of another one; see :func:`without`."""
+
+    leaves: list[Any]
+    places: tuple[int, ...] = static()
+    structure: Any = static()
+
+    def joined_with(self, given: Any) -> Any:
+        """The tree that this remains of, with the leaves of a tree like ``given``."""
+        known, own = jax.tree.leaves(given), iter(self.leaves)
+        return jax.tree.unflatten(self.structure, [next(own) if i < 0 else known[i] for i in self.places])
+
+
+def without(tree: Any, given: Any) -> Remainder:
+    """A tree but for the leaves that are, as objects, leaves of ``given``.
+
+    What a compiled function returns is a copy even where it is one of the arguments: a record of large data that comes
+    out of one does so without them, and is joined with those of the caller.
+    """
+    places = {id(leaf): index for index, leaf in enumerate(jax.tree.leaves(given))}
+    leaves, structure = jax.tree.flatten(tree)
+    found = tuple(places.get(id(leaf), -1) for leaf in leaves)
+    return Remainder([leaf for leaf, i in zip(leaves, found, strict=True) if i < 0], found, structure)
+
+
+@pytree
 class Function:
     """A plain Python function as a pytree without leaves, so that it may sit inside other records.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from lossgeo import inference, linalg
 from lossgeo._compilation import quick_jit
+from lossgeo._pytree import Remainder, without
 from lossgeo.driving import drive
 from lossgeo.duality import duality_gap
 from lossgeo.inference.covariance import CovarianceKind
@@ -206,7 +207,8 @@ def fit(
     tol = tolerance(params, tol)
     problem = (objective, params, data, weights)
     if callback is None and not progress and _is_short(params, solver):
-        posed, solution, checks = _solve_checked(*problem, tol, max_steps, solver)
+        rest, solution, checks = _solve_checked(*problem, tol, max_steps, solver)
+        posed = rest.joined_with(problem)
         if not bool(checks.passed):
             raise_for(checks, posed)
     else:
@@ -267,12 +269,12 @@ def tolerance(params: Any, tol: float | None) -> float:
 @quick_jit(small=True, static_argnames="solver")
 def _solve_checked(
     objective: Objective, params: Any, data: tuple[Any, ...], weights: Any, tol: Any, max_steps: Any, solver: Any
-) -> tuple[Posed, Solution, Checks]:
-    """Count faults, and solve if there are none, in one compiled call."""
+) -> tuple[Remainder, Solution, Checks]:
+    """Count faults, and solve if there are none, in one compiled call; of the posed objective what was computed."""
     posed = pose(objective, params, data, weights)
     checks = check_values(posed)
     solution = minimize(posed, solver, tol, max_steps, enabled=checks.passed)
-    return posed, solution, checks
+    return without(posed, (objective, params, data, weights)), solution, checks
 
 
 @quick_jit(small=True)

@@ -5,10 +5,11 @@ Curvature is *equilibrated* before it is factorised: with :math:`D = \mathrm{dia
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import scipy.linalg  # noqa: F401  JAX loads its LAPACK from there, in the middle of the first factorization
 
 HESSIAN_BLOCK = 64
@@ -16,6 +17,9 @@ HESSIAN_BLOCK = 64
 
 GRAM_ROWS = 500
 """Rows that :func:`weighted_gram` takes at a time: some hundred columns of them stay in the cache."""
+
+GRAM_COLUMNS = 25
+"""Columns of a block above the diagonal of a symmetric product: fewer take the time of as many."""
 
 
 def hvp(fun: Callable[[jax.Array], jax.Array], z: jax.Array, v: jax.Array) -> jax.Array:
@@ -190,21 +194,99 @@ def weighted_gram(left: jax.Array, weights: jax.Array, right: jax.Array) -> jax.
     r""":math:`X^\top \mathrm{diag}(w)\, Y`, shape ``(d, e)``, for ``(n, d)``, ``(n,)`` and ``(n, e)``.
 
     On a CPU long designs go through the cache a block of rows at a time, which takes half the time of one product
-    and no copy of the design; also the sum of blocks is the more accurate one.
+    and no copy of the design; also the sum of blocks is the more accurate one. With the same array to either side only
+    the blocks of columns on and above the diagonal are formed.
     """
+    symmetric = left is right
 
     def product(x: jax.Array, w: jax.Array, y: jax.Array) -> jax.Array:
         return jax.lax.dot_general(x, y * w[:, None], (((0,), (0,)), ((), ())))
 
     def blocked(x: jax.Array, w: jax.Array, y: jax.Array) -> jax.Array:
-        blocks, left_over = divmod(x.shape[0], GRAM_ROWS)
-
-        def rows(start: int | jax.Array, size: int) -> jax.Array:
-            return product(*(jax.lax.dynamic_slice_in_dim(v, start, size) for v in (x, w, y)))
-
-        start = rows(blocks * GRAM_ROWS, left_over)
-        return jax.lax.fori_loop(0, blocks, lambda i, total: total + rows(i * GRAM_ROWS, GRAM_ROWS), start)
+        if symmetric:
+            return _mirrored(_sum_over_rows(lambda x, w: _upper_products(x, x * w[:, None]), x, w))
+        return _sum_over_rows(product, x, w, y)
 
     if left.shape[0] < 8 * GRAM_ROWS:
         return product(left, weights, right)
     return jax.lax.platform_dependent(left, weights, right, cpu=blocked, default=product)
+
+
+def gram_and_product(x: jax.Array, weights: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    r""":math:`X^\top \mathrm{diag}(w) X` and :math:`X^\top \mathrm{diag}(w)\,t`, in one pass over a long design."""
+
+    def product(x: jax.Array, w: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        weighted = x * w[:, None]
+        return x.T @ weighted, t @ weighted
+
+    def blocked(x: jax.Array, w: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def rows(x: jax.Array, w: jax.Array, t: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+            weighted = x * w[:, None]
+            return _upper_products(x, weighted), t @ weighted
+
+        gram, found = _sum_over_rows(rows, x, w, t)
+        return _mirrored(gram), found
+
+    if x.shape[0] < 8 * GRAM_ROWS:
+        return product(x, weights, target)
+    return jax.lax.platform_dependent(x, weights, target, cpu=blocked, default=product)
+
+
+def residual_and_product(
+    x: jax.Array, weights: jax.Array, target: jax.Array, coef: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    r""":math:`r = t - X\beta` and :math:`X^\top \mathrm{diag}(w)\,r`, in one pass over a long design."""
+
+    def product(x: jax.Array, w: jax.Array, t: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+        residual = t - x @ b
+        return residual, (w * residual) @ x
+
+    def blocked(x: jax.Array, w: jax.Array, t: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+        blocks, left_over = divmod(x.shape[0], GRAM_ROWS)
+
+        def rows(i: int | jax.Array, carry: tuple[jax.Array, jax.Array], size: int) -> tuple[jax.Array, jax.Array]:
+            residual, total = carry
+            parts = (jax.lax.dynamic_slice_in_dim(v, i * GRAM_ROWS, size) for v in (x, w, t))
+            found, more = product(*parts, b)
+            return jax.lax.dynamic_update_slice_in_dim(residual, found, i * GRAM_ROWS, 0), total + more
+
+        carry = (jnp.zeros_like(t), jnp.zeros_like(b))
+        carry = jax.lax.fori_loop(0, blocks, lambda i, carry: rows(i, carry, GRAM_ROWS), carry)
+        return rows(blocks, carry, left_over) if left_over else carry
+
+    if x.shape[0] < 8 * GRAM_ROWS:
+        return product(x, weights, target, coef)
+    return jax.lax.platform_dependent(x, weights, target, coef, cpu=blocked, default=product)
+
+
+def _sum_over_rows(of_rows: Callable[..., Any], *arrays: jax.Array) -> Any:
+    """A tree that is a sum over rows, block by block of ``GRAM_ROWS`` of them."""
+    blocks, left_over = divmod(arrays[0].shape[0], GRAM_ROWS)
+
+    def rows(start: int | jax.Array, size: int) -> Any:
+        return of_rows(*(jax.lax.dynamic_slice_in_dim(v, start, size) for v in arrays))
+
+    def add(i: jax.Array, total: Any) -> Any:
+        return jax.tree.map(jnp.add, total, rows(i * GRAM_ROWS, GRAM_ROWS))
+
+    start = rows(blocks * GRAM_ROWS, left_over)
+    return jax.lax.fori_loop(0, blocks, add, start)
+
+
+def _upper_products(x: jax.Array, y: jax.Array) -> list[jax.Array]:
+    r""":math:`X^\top Y` in blocks of columns of ``x``, of each the part from the diagonal block on.
+
+    The block of rows is transposed behind a barrier, once: every product would do it again.
+    """
+    d = x.shape[1]
+    width = max(GRAM_COLUMNS, -(-d // (2 if d < 200 else 4)))
+    transposed = jax.lax.optimization_barrier(x.T)
+    return [transposed[j : j + width] @ y[:, j:] for j in range(0, d, width)]
+
+
+def _mirrored(upper: list[jax.Array]) -> jax.Array:
+    """The symmetric matrix of :func:`_upper_products`."""
+    d = upper[0].shape[1]
+    rows = jnp.concatenate([jnp.pad(block, ((0, 0), (d - block.shape[1], 0))) for block in upper])
+    block = np.repeat(np.arange(len(upper)), [len(rows) for rows in upper])
+    return jnp.where(block[:, None] <= block[None, :], rows, rows.T)
