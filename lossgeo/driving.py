@@ -9,11 +9,12 @@ import jax
 
 from lossgeo._compilation import quick_jit
 from lossgeo._pytree import pytree, static
+from lossgeo.moments import Moments
 from lossgeo.objective import Objective
 from lossgeo.planning import Plan, plan_for
 from lossgeo.posing import Posed, as_problem, pose
 from lossgeo.solvers import RUNNING, ProximalGradient, Status, WorkingSet
-from lossgeo.solving import Solution, advance, begin, finish
+from lossgeo.solving import Begun, Solution, advance, begin, finish
 from lossgeo.validation import Checks, check_values, raise_for
 from lossgeo.working_faces import conclude_working_set
 from lossgeo.working_kernels import WorkingState, start_working_set
@@ -31,6 +32,7 @@ class Started:
 
     state: Any
     checks: Checks
+    moments: Moments | None
     plan: Plan = static()
 
 
@@ -82,7 +84,7 @@ def drive(
     finally:
         if progress:
             sys.stderr.write("\n")
-    return posed, _finish(posed, state, tol, interrupted, plan)
+    return posed, _finish(posed, state, tol, interrupted, started.moments, plan)
 
 
 def _drive_working_set(
@@ -129,12 +131,12 @@ def start_fit(posed: Posed, tol: Any, solver: Any) -> Started:
     problem = as_problem(posed)
     plan = plan_for(problem, solver, host=True)
     working = isinstance(plan.solver, WorkingSet)
-    seen = None
     if working:
         state, seen = start_working_set(problem, plan.solver)
+        begun = Begun(state, None, seen)
     else:
-        state = begin(problem, plan, tol)
-    return Started(state, check_values(posed, seen=seen), plan)
+        begun = begin(problem, plan, tol)
+    return Started(begun.state, check_values(posed, seen=begun.read), begun.moments, plan)
 
 
 @quick_jit(small=True, static_argnames="plan")
@@ -143,5 +145,5 @@ def _advance(posed: Posed, state: Any, tol: Any, until: Any, plan: Plan) -> Any:
 
 
 @quick_jit(small=True, static_argnames="plan")
-def _finish(posed: Posed, state: Any, tol: Any, interrupted: Any, plan: Plan) -> Solution:
-    return finish(as_problem(posed), plan, state, tol, interrupted)
+def _finish(posed: Posed, state: Any, tol: Any, interrupted: Any, moments: Moments | None, plan: Plan) -> Solution:
+    return finish(as_problem(posed), plan, state, tol, interrupted, moments)

@@ -19,7 +19,7 @@ from lossgeo.objective import Objective
 from lossgeo.planning import Plan
 from lossgeo.posing import Posed, pose
 from lossgeo.solvers import DENSE_LIMIT, LevenbergMarquardt, Newton, Status
-from lossgeo.solving import Solution, conclude_given, default_tol, minimize
+from lossgeo.solving import Begun, Solution, conclude_given, default_tol, minimize
 from lossgeo.validation import Checks, check_values, prepare, raise_for, raise_for_start
 
 __all__ = ["Fit", "FitError", "fit", "tolerance"]
@@ -272,9 +272,14 @@ def _solve_checked(
 ) -> tuple[Remainder, Solution, Checks]:
     """Count faults, and solve if there are none, in one compiled call; of the posed objective what was computed."""
     posed = pose(objective, params, data, weights)
-    checks = check_values(posed)
-    solution = minimize(posed, solver, tol, max_steps, enabled=checks.passed)
-    return without(posed, (objective, params, data, weights)), solution, checks
+    found = []
+
+    def passed(begun: Begun) -> jax.Array:
+        found.append(check_values(posed, seen=begun.read))
+        return found[0].passed
+
+    solution = minimize(posed, solver, tol, max_steps, enabled=passed)
+    return without(posed, (objective, params, data, weights)), solution, found[0]
 
 
 @quick_jit(small=True)

@@ -212,24 +212,24 @@ def weighted_gram(left: jax.Array, weights: jax.Array, right: jax.Array) -> jax.
     return jax.lax.platform_dependent(left, weights, right, cpu=blocked, default=product)
 
 
-def gram_and_product(x: jax.Array, weights: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-    r""":math:`X^\top \mathrm{diag}(w) X` and :math:`X^\top \mathrm{diag}(w)\,t`, in one pass over a long design."""
+def gram_and_product(x: jax.Array, weights: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+    r""":math:`X^\top \mathrm{diag}(w) X` and :math:`T^\top \mathrm{diag}(w) X`, in one pass over a long design."""
 
     def product(x: jax.Array, w: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         weighted = x * w[:, None]
-        return x.T @ weighted, t @ weighted
+        return x.T @ weighted, t.T @ weighted
 
     def blocked(x: jax.Array, w: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         def rows(x: jax.Array, w: jax.Array, t: jax.Array) -> tuple[list[jax.Array], jax.Array]:
             weighted = x * w[:, None]
-            return _upper_products(x, weighted), t @ weighted
+            return _upper_products(x, weighted), t.T @ weighted
 
         gram, found = _sum_over_rows(rows, x, w, t)
         return _mirrored(gram), found
 
     if x.shape[0] < 8 * GRAM_ROWS:
-        return product(x, weights, target)
-    return jax.lax.platform_dependent(x, weights, target, cpu=blocked, default=product)
+        return product(x, weights, targets)
+    return jax.lax.platform_dependent(x, weights, targets, cpu=blocked, default=product)
 
 
 def residual_and_product(
@@ -246,8 +246,8 @@ def residual_and_product(
 
         def rows(i: int | jax.Array, carry: tuple[jax.Array, jax.Array], size: int) -> tuple[jax.Array, jax.Array]:
             residual, total = carry
-            parts = (jax.lax.dynamic_slice_in_dim(v, i * GRAM_ROWS, size) for v in (x, w, t))
-            found, more = product(*parts, b)
+            part, weight, goal = (jax.lax.dynamic_slice_in_dim(v, i * GRAM_ROWS, size) for v in (x, w, t))
+            found, more = product(part, weight, goal, b)
             return jax.lax.dynamic_update_slice_in_dim(residual, found, i * GRAM_ROWS, 0), total + more
 
         carry = (jnp.zeros_like(t), jnp.zeros_like(b))

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from lossgeo import linalg
 from lossgeo._pytree import pytree, static
 from lossgeo.metric import with_metric
-from lossgeo.moments import start_from_moments
+from lossgeo.moments import FromMoments, Moments, near_optimum, solve_by_moments
 from lossgeo.objective import Objective
 from lossgeo.piecewise import with_pieces
 from lossgeo.planning import Plan, plan_for
@@ -25,6 +26,7 @@ from lossgeo.solvers import (
     InteriorPoint,
     KroneckerNewton,
     LevenbergMarquardt,
+    Nearby,
     Newton,
     Problem,
     Status,
@@ -141,35 +143,65 @@ def _solve(
     return dataclasses.replace(solution, params=posed.to_params(u), value=objective_value(u, posed))
 
 
-def minimize(posed: Posed, solver: Any, tol: Any, max_steps: Any, enabled: bool | jax.Array = True) -> Solution:
+class Begun(NamedTuple):
+    """A solver at its start.
+
+    Args:
+        state: of the main solver.
+        moments: by which the start was found, or ``None``.
+        read: an array that has been read, with a number that is finite only if all its entries are, or ``None``.
+    """
+
+    state: Any
+    moments: Moments | None = None
+    read: tuple[jax.Array, jax.Array] | None = None
+
+
+def minimize(
+    posed: Posed, solver: Any, tol: Any, max_steps: Any, enabled: Callable[[Begun], jax.Array] | None = None
+) -> Solution:
     """Plan, run the solvers and certify where they end; pure and not differentiable.
 
-    ``enabled`` false evaluates the start and makes no step.
+    Where ``enabled`` is false no step is made beyond the start.
     """
     problem = as_problem(posed)
     plan = plan_for(problem, solver)
     budget = plan.solver.max_steps if max_steps is None else max_steps
-    state = begin(problem, plan, tol)
-    state = advance(problem, plan, state, tol, jnp.where(enabled, budget, 0))
-    return finish(problem, plan, state, tol)
+    begun = begin(problem, plan, tol)
+    until = budget if enabled is None else jnp.where(enabled(begun), budget, 0)
+    state = advance(problem, plan, begun.state, tol, until)
+    return finish(problem, plan, state, tol, moments=begun.moments)
 
 
-def begin(problem: Problem, plan: Plan, tol: Any) -> Any:
-    """State of the main solver at the start, which many rows may move.
+def begin(problem: Problem, plan: Plan, tol: Any) -> Begun:
+    """The main solver at the start, which many rows may move.
 
-    See :mod:`lossgeo.moments` and :mod:`lossgeo.thinning`.
+    See :mod:`lossgeo.moments`, which may end there, and :mod:`lossgeo.thinning`.
     """
-    problem, tol = _equipped(problem, plan), _as_tol(problem.args, tol)
-    if not isinstance(plan.solver, Newton) or not is_large(problem):
-        return plan.solver.init(problem, tol)
-    found, estimated = start_from_moments(problem, tol), False
-    if found is None:
-        thinned, estimated = thin(problem), True
-        found = None if thinned is None else thinned.start(problem)
-    if found is None:
-        return plan.solver.init(problem, tol)
-    u, curvature = found
-    return plan.solver.init(dataclasses.replace(problem, init=u), tol, curvature, estimated)
+    problem, tol, solver = _equipped(problem, plan), _as_tol(problem.args, tol), plan.solver
+    if not isinstance(solver, Newton) or not is_large(problem):
+        return Begun(solver.init(problem, tol))
+    found = solve_by_moments(problem, tol)
+    if found is not None:
+        return Begun(_from_moments(problem, solver, found, tol), found.moments, found.read)
+    thinned = thin(problem)
+    if thinned is None:
+        return Begun(solver.init(problem, tol))
+    u, curvature = thinned.start(problem)
+    return Begun(solver.init(dataclasses.replace(problem, init=u), tol, curvature))
+
+
+def _from_moments(problem: Problem, solver: Newton, found: FromMoments, tol: jax.Array) -> Any:
+    """The end of a normal regression as a state of the solver, which goes on from there if it did not converge."""
+    state = solver.init(dataclasses.replace(problem, init=found.u), tol, found.curvature, estimated=False)
+    done = state._replace(
+        value=found.value,
+        grad=found.grad,
+        edm=found.edm,
+        num_steps=found.num_corrections,
+        status=jnp.asarray(Status.CONVERGED, state.status.dtype),
+    )
+    return jax.tree.map(lambda new, old: jnp.where(found.converged, new, old), done, state)
 
 
 def advance(problem: Problem, plan: Plan, state: Any, tol: Any, until: Any) -> Any:
@@ -177,7 +209,14 @@ def advance(problem: Problem, plan: Plan, state: Any, tol: Any, until: Any) -> A
     return run(plan.solver, _equipped(problem, plan), state, _as_tol(problem.args, tol), until)
 
 
-def finish(problem: Problem, plan: Plan, state: Any, tol: Any, interrupted: bool | jax.Array = False) -> Solution:
+def finish(
+    problem: Problem,
+    plan: Plan,
+    state: Any,
+    tol: Any,
+    interrupted: bool | jax.Array = False,
+    moments: Moments | None = None,
+) -> Solution:
     """Polish what the main solver reached, unless its budget ran out, and certify it."""
     posed = problem.args
     tol = _as_tol(posed, tol)
@@ -204,8 +243,9 @@ def finish(problem: Problem, plan: Plan, state: Any, tol: Any, interrupted: bool
         known = (state.value, state.grad, state.curvature if isinstance(last, Newton) else state.direction)
     status = jnp.where(status == RUNNING, Status.MAX_STEPS, status)
     status = jnp.where(jnp.asarray(interrupted), Status.INTERRUPTED, status)
-    bounded = isinstance(last, KroneckerNewton)
-    solution = conclude(problem, last.params(problem, state), tol, status, num_steps, known, whitening, bounded=bounded)
+    u, bounded = last.params(problem, state), isinstance(last, KroneckerNewton)
+    nearby = None if moments is None else Nearby(near_optimum(moments, posed, u), moments.trusted)
+    solution = conclude(problem, u, tol, status, num_steps, known, whitening, bounded=bounded, nearby=nearby)
     return dataclasses.replace(solution, plan=plan)
 
 
@@ -219,6 +259,7 @@ def conclude(
     whitening: Whitening | None = None,
     brief: Brief | None = None,
     bounded: bool = False,
+    nearby: Nearby | None = None,
 ) -> Solution:
     """Certify a point, given in the coordinates of the problem, and turn the end of a loop into a status.
 
@@ -230,7 +271,7 @@ def conclude(
     if bounded:
         value, certificate = certify_bounded(problem, known, start)
     else:
-        value, certificate = certify(problem, known, start, whitening, brief)
+        value, certificate = certify(problem, known, start, whitening, brief, nearby)
     u = u if whitening is None else whitening.back(u)
     status, direction = verdict(posed, u, certificate, tol, status)
     return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, direction)

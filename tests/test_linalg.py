@@ -112,3 +112,19 @@ def test_matrix_free_scale_evens_out_the_rows():
 def test_matrix_free_scale_leaves_rows_without_curvature_alone():
     d = linalg.matrix_free_scale(lambda v: v * jnp.asarray([4.0, 0.0]), jnp.zeros(2))
     assert jnp.all(jnp.isfinite(d)) and d[1] == 1.0
+
+
+@pytest.mark.parametrize("n", [8 * linalg.GRAM_ROWS, 8 * linalg.GRAM_ROWS + 7, 30])
+def test_products_over_rows_in_blocks_are_the_products(n):
+    rng = np.random.default_rng(n)
+    x, w, t, b = rng.normal(size=(n, 60)), rng.random(n), rng.normal(size=(n, 2)), rng.normal(size=60)
+    same = {"rtol": 1e-11, "atol": 1e-11 * n}
+    design = jnp.asarray(x)
+    np.testing.assert_allclose(linalg.weighted_gram(design, jnp.asarray(w), design), (x * w[:, None]).T @ x, **same)
+    np.testing.assert_allclose(linalg.weighted_gram(x, jnp.asarray(w), t), (x * w[:, None]).T @ t, **same)
+    gram, cross = linalg.gram_and_product(x, w, t)
+    np.testing.assert_allclose(gram, (x * w[:, None]).T @ x, **same)
+    np.testing.assert_allclose(cross, t.T @ (x * w[:, None]), **same)
+    residual, product = linalg.residual_and_product(x, w, jnp.asarray(t[:, 0]), jnp.asarray(b))
+    np.testing.assert_allclose(residual, t[:, 0] - x @ b, **same)
+    np.testing.assert_allclose(product, x.T @ (w * (t[:, 0] - x @ b)), **same)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lossgeo import distributions as dist
-from lossgeo._pytree import Function, as_function, broadcast_prefix, is_tree_leaf, path_name, pytree, static
+from lossgeo._pytree import Function, as_function, broadcast_prefix, is_tree_leaf, path_name, pytree, static, without
 
 
 @pytree
@@ -123,3 +123,11 @@ def test_structures_of_different_classes_differ():
     structures = [jax.tree.structure(record) for record in records]
     assert all(a != b for i, a in enumerate(structures) for b in structures[:i])
     assert structures[0] == jax.tree.structure(dist.Normal(2.0, 3.0))
+
+
+def test_a_tree_without_the_leaves_of_another_is_joined_with_them_again():
+    a, b, c = (np.full(2, v) for v in (1.0, 2.0, 3.0))
+    rest = without({"x": a, "y": (b, c), "z": a}, [c, a])
+    assert [leaf is b for leaf in jax.tree.leaves(rest)] == [True]
+    joined = rest.joined_with(["c", "a"])
+    assert joined["x"] == joined["z"] == "a" and joined["y"][0] is b and joined["y"][1] == "c"

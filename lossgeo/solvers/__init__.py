@@ -21,6 +21,7 @@ from lossgeo.solvers.certificate import DENSE_LIMIT as DENSE_LIMIT
 from lossgeo.solvers.certificate import RANK_LIMIT as RANK_LIMIT
 from lossgeo.solvers.certificate import Brief as Brief
 from lossgeo.solvers.certificate import Certificate as Certificate
+from lossgeo.solvers.certificate import Nearby as Nearby
 from lossgeo.solvers.certificate import certify as certify
 from lossgeo.solvers.full_steps import FullSteps as FullSteps
 from lossgeo.solvers.full_steps import full_steps as full_steps

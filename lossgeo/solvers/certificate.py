@@ -12,6 +12,16 @@ from lossgeo import linalg
 from lossgeo._pytree import pytree
 from lossgeo.solvers.kinks import Faces
 from lossgeo.solvers.problem import FlatProblem, Problem
+from lossgeo.solvers.surroundings import (
+    NEARBY,
+    Directions,
+    Surroundings,
+    curvature_change,
+    gain_beyond,
+    look_around,
+    num_probed,
+    rounding,
+)
 from lossgeo.solvers.whitening import Whitening
 
 DENSE_LIMIT = 512
@@ -20,17 +30,8 @@ DENSE_LIMIT = 512
 RANK_LIMIT = 1024
 """Largest number of coordinates for which the Hessian is formed once at the end, so that its rank is known."""
 
-PROBED_ROWS = 300_000
-"""Terms of a sum that may be evaluated to probe the coordinates one by one."""
-
-NEARBY = 0.01
-"""Standard errors at which the shape of an optimum is looked at, besides one."""
-
 NOISE_PROBES = 4
 """Gradients from which the rounding error is estimated."""
-
-FAR_ALONG = 100.0
-"""Units of the equilibrated coordinates that count as far along a direction without curvature."""
 
 
 @pytree
@@ -100,12 +101,20 @@ class Brief(NamedTuple):
     probes: int
 
 
+class Nearby(NamedTuple):
+    """A problem that is the same function near the point, without the rows of a sum; where it is ``trusted``."""
+
+    problem: Problem
+    trusted: jax.Array
+
+
 def certify(
     problem: Problem,
     known: tuple[jax.Array, jax.Array, jax.Array] | None = None,
     start: Any = None,
     whitening: Whitening | None = None,
     brief: Brief | None = None,
+    nearby: Nearby | None = None,
 ) -> tuple[jax.Array, Certificate]:
     """Value of the objective and certificate at ``problem.init``.
 
@@ -118,6 +127,7 @@ def certify(
         start: where the solver started, a tree like ``problem.init``; by default the point itself.
         whitening: for a problem from :func:`whiten`, its coordinates: the certificate speaks of the old ones.
         brief: what is needed for a brief certificate, of one fit among many.
+        nearby: the same function near the point, by which its surroundings are known.
     """
     flat = FlatProblem(problem)
     z = flat.z0
@@ -127,7 +137,7 @@ def certify(
         away = jnp.zeros_like(z) if start is None else ravel_pytree(start)[0] - z
         hessian = flat.hessian(z) if known is None else known[2]
         if whitening is None:
-            certificate = _dense(flat, value, z, faces, hessian, away, brief=brief)
+            certificate = _dense(flat, value, z, faces, hessian, away, brief=brief, nearby=nearby)
         else:
             origin = jnp.zeros_like(z) if start is None else away + z - ravel_pytree(whitening.origin)[0]
             away = whitening.inverse @ origin - z
@@ -163,6 +173,7 @@ def _dense(
     away: jax.Array,
     whitening: Whitening | None = None,
     brief: Brief | None = None,
+    nearby: Nearby | None = None,
 ) -> Certificate:
     p, free = z.shape[0], faces.free
     resolution = jnp.asarray(linalg.rank_tolerance(p, z.dtype), z.dtype) if whitening is None else whitening.resolution
@@ -205,51 +216,45 @@ def _dense(
     seen_as = vectors if whitening is None else unit @ vectors
     seen_as = jnp.where(flat_direction[None, :], seen_as / jnp.linalg.norm(seen_as, axis=0, keepdims=True), 0.0)
     null_weight = jnp.sum(jnp.square(seen_as), axis=1)
-    if brief is None:
-        change = _curvature_change(flat, z, step * scale, lambda v: hessian @ v)
-    else:
-        change = brief.curvature_change
-    far = 30.0 * step * scale
     direction = vectors[:, 0]
-    along = FAR_ALONG * direction * scale
-    rows = jnp.stack([far, along, -along, away, away + along, away - along])[: 6 if brief is None else 0]
-    num_probed = _num_probed(p, flat.num_rows) if brief is None else min(p, brief.probes)
+    count = num_probed(p, flat.num_rows, DENSE_LIMIT) if brief is None else min(p, brief.probes)
     inverse = (vectors / magnitude[None, :]) @ vectors.T
     # If not all, the coordinates that the others determine least: a plateau shows there first.
     spread = jnp.sum((unit @ inverse) * unit, axis=1)
-    probed = jnp.arange(p) if num_probed == p else jax.lax.top_k(spread, num_probed)[1]
-    sides = _standard_errors(inverse, scale, basis[probed])
-    rows = jnp.concatenate([rows, *sides, *([] if whitening is None else [NEARBY * side for side in sides])])
-    gains = jax.lax.map(lambda step: flat.value(z + step), rows, batch_size=linalg.HESSIAN_BLOCK) - value
-    if brief is None:
-        afar, gains = gains[:6], gains[6:]
-        beyond = _above_noise(afar[0], value)
-        one_sided = jnp.where(jnp.isnan(afar[1:3]), jnp.inf, afar[1:3])
-        start_change = jnp.max(jnp.abs(afar[4:6] - afar[3]))
+    probed = jnp.arange(p) if count == p else jax.lax.top_k(spread, count)[1]
+    to = Directions(step * scale, direction * scale, away, _standard_errors(inverse, scale, basis[probed]))
+
+    def look(flat: FlatProblem, value: jax.Array) -> Surroundings:
+        return look_around(
+            flat, value, z, to, lambda v: hessian @ v, definite=eigenvalues[0] > resolution, near=whitening is not None,
+            change=None if brief is None else brief.curvature_change,
+        )  # fmt: skip
+
+    if nearby is None:
+        seen = look(flat, value)
     else:
-        beyond, one_sided, start_change = jnp.zeros_like(value), jnp.full((2,), jnp.inf, z.dtype), jnp.zeros_like(value)
-    direction = jnp.where(one_sided[0] <= one_sided[1], direction, -direction)
+        short = FlatProblem(nearby.problem)
+        seen = jax.lax.cond(nearby.trusted, lambda: look(short, short.value(z)), lambda: look(flat, value))
+    direction = jnp.where(seen.one_sided[0] <= seen.one_sided[1], direction, -direction)
     rise = jnp.full_like(z, jnp.inf)
     # NaN on one side is a plateau's end as well: an overflow within one standard error. Half a nat drowns in the
     # rounding error of a large objective, which then says nothing.
-    least = jnp.min(
-        jnp.where(jnp.isnan(gains), -jnp.inf, gains).reshape(1 if whitening is None else 2, 2, num_probed), axis=1
-    )
-    seen = least[0] + _noise(value)
+    least = jnp.min(jnp.where(jnp.isnan(seen.gains), -jnp.inf, seen.gains), axis=1)
+    risen = least[0] + rounding(value)
     if whitening is not None:
-        seen = jnp.maximum(seen, (least[1] - _noise(value)) / NEARBY**2)
-    rise = jnp.where(free & (null_weight == 0), rise.at[probed].set(seen), jnp.inf)
+        risen = jnp.maximum(risen, (least[1] - rounding(value)) / NEARBY**2)
+    rise = jnp.where(free & (null_weight == 0), rise.at[probed].set(risen), jnp.inf)
     return Certificate(
         edm,
         jnp.max(jnp.abs(faces.gradient)),
-        change,
-        beyond,
+        seen.curvature_change,
+        seen.beyond,
         rise,
         eigenvalues[0],
         direction,
         step,
-        jnp.sort(one_sided),
-        start_change,
+        jnp.sort(seen.one_sided),
+        seen.start_change,
         null_weight,
         free,
         hessian,
@@ -260,22 +265,15 @@ def _dense(
     )
 
 
-def _num_probed(p: int, num_rows: int) -> int:
-    """How many coordinates to probe one standard error away: all where that is cheap, none beyond DENSE_LIMIT."""
-    if p > DENSE_LIMIT:
-        return 0
-    return min(p, max(3, PROBED_ROWS // max(num_rows, 1)))
-
-
-def _standard_errors(inverse: jax.Array, scale: jax.Array, basis: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Steps of one standard error to either side along the profile directions of some coordinates, one a row.
+def _standard_errors(inverse: jax.Array, scale: jax.Array, basis: jax.Array) -> jax.Array:
+    """Steps of one standard error along the profile directions of some coordinates, one a row.
 
     The inverse Hessian is that of the scaled coordinates; rows of ``basis`` are the coordinates seen from there.
     """
     columns = inverse @ basis.T
     diagonal = jnp.sum(basis.T * columns, axis=0)
     columns = scale[:, None] * columns * jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0))[None, :]
-    return columns.T, -columns.T
+    return columns.T
 
 
 def _old_coordinates(
@@ -334,12 +332,12 @@ def matrix_free(
         least: least eigenvalue of the scaled Hessian, or a bound, and its direction.
     """
     (edm, step, scale), (eigenvalue, direction) = solved, least
-    change = _curvature_change(flat, z, step * scale, product)
+    change = curvature_change(flat, z, step * scale, product)
     return Certificate(
         edm,
         jnp.max(jnp.abs(faces.gradient)),
         change,
-        _above_noise(flat.value(z + 30.0 * step * scale) - value, value),
+        gain_beyond(flat, value, z, step * scale),
         jnp.full_like(z, jnp.inf),
         eigenvalue,
         direction,
@@ -371,24 +369,3 @@ def _solve_matrix_free(
     trusted = solved.positive & (solved.residual <= 0.1)
     edm = jnp.where(trusted, 0.5 * gradient @ solved.x, jnp.inf)
     return jnp.where(jnp.all(gradient == 0), 0.0, edm), -solved.x, scale
-
-
-def _curvature_change(
-    flat: FlatProblem, z: jax.Array, step: jax.Array, product: Callable[[jax.Array], jax.Array]
-) -> jax.Array:
-    """Relative change of the curvature along ``step`` between its ends; 0 for no step."""
-    norm = jnp.max(jnp.abs(step))
-    unit = step / jnp.where(norm > 0, norm, 1.0)
-    here = unit @ product(unit)
-    there = unit @ flat.hvp(z + step, unit)
-    return jnp.where((norm > 0) & (here > 0), jnp.abs(there / jnp.where(here > 0, here, 1.0) - 1.0), 0.0)
-
-
-def _above_noise(gain: jax.Array, value: jax.Array) -> jax.Array:
-    """A gain, 0 where it is positive only by rounding."""
-    return jnp.where(gain > _noise(value), gain, jnp.minimum(gain, 0.0))
-
-
-def _noise(value: jax.Array) -> jax.Array:
-    """Rounding error of an objective of this size."""
-    return 64.0 * jnp.finfo(value.dtype).eps * jnp.abs(value)

@@ -60,6 +60,10 @@ class Derivatives(Protocol):
         """Places of the coordinates of :class:`Outputs`; static."""
         ...
 
+    def lines(self, u: Any, args: Any, directions: jax.Array) -> Callable[[int | jax.Array, jax.Array], jax.Array]:
+        """The map ``(j, t) -> f(u + t d_j)`` for directions, one a row, with what is linear in them computed once."""
+        ...
+
     @property
     def num_rows(self) -> int:
         """Number of terms of the sum."""
@@ -197,6 +201,13 @@ class FlatProblem:
     def output_places(self) -> np.ndarray:
         """Places of the coordinates of :class:`Outputs`; static."""
         return self._problem.derivatives.output_places(self._problem.init)  # type: ignore[union-attr]
+
+    def lines(self, z: jax.Array, directions: jax.Array) -> Callable[[int | jax.Array, jax.Array], jax.Array]:
+        """The map ``(j, t) -> f(z + t d_j)`` for directions, one a row of shape ``(m, p)``."""
+        known = self._problem.derivatives
+        if known is None:
+            return lambda j, t: self.value(z + t * directions[j])
+        return known.lines(self.unravel(z), self._problem.args, directions)
 
     def root(self, z: jax.Array) -> Root:
         """Root of the metric at ``z``.

@@ -3,7 +3,7 @@
 from lossgeo.structure.dependence import depends_on
 from lossgeo.structure.derivatives import RowDerivatives
 from lossgeo.structure.discovery import LinearPredictor, RowStructure, discover
-from lossgeo.structure.linearity import is_affine, is_generalized_linear
+from lossgeo.structure.linearity import is_affine, is_generalized_linear, is_shift
 
 __all__ = [
     "LinearPredictor",
@@ -13,4 +13,5 @@ __all__ = [
     "discover",
     "is_affine",
     "is_generalized_linear",
+    "is_shift",
 ]

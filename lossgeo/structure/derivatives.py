@@ -203,6 +203,21 @@ class RowDerivatives:
 
         return product
 
+    def lines(
+        self, u: list[jax.Array], args: Any, directions: jax.Array
+    ) -> Callable[[int | jax.Array, jax.Array], jax.Array]:
+        """The map ``(j, t) -> f(u + t d_j)`` for directions ``(m, p)``: one product for each design, then rows."""
+        split = _Split(self, u, args)
+        z, unravel = ravel_pytree(u)
+        etas, others = split.predict_all(jnp.concatenate([z[None, :], directions]))
+
+        def on_line(j: int | jax.Array, t: jax.Array) -> jax.Array:
+            moved = [eta[0] + t * eta[1 + j] for eta in etas]
+            rows = split.loss(moved, others[0] + t * others[1 + j])
+            return rows + self._remainder(unravel(z + t * directions[j]), args)
+
+        return on_line
+
 
 class _Split:
     """A point taken apart into linear predictors and other parameters."""
@@ -234,6 +249,16 @@ class _Split:
             etas.append((design @ columns)[:, None] if k == 1 else design @ columns.reshape(k, d).T)
             start += d * k
         return etas, ordered[start:]
+
+    def predict_all(self, vectors: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+        """The same of several ravelled vectors ``(m, p)``, in one product: ``(m, n, k)`` and ``(m, q)``."""
+        m, ordered = vectors.shape[0], vectors[:, self._places]
+        etas, start = [], 0
+        for design, (d, k) in zip(self.designs, self._shapes, strict=True):
+            columns = ordered[:, start : start + d * k].reshape(m * k, d)
+            etas.append((design @ columns.T).T.reshape(m, k, -1).transpose(0, 2, 1))
+            start += d * k
+        return etas, ordered[:, start:]
 
     def tangents(self, v: jax.Array) -> tuple[list[jax.Array], jax.Array]:
         """See :meth:`_predict`."""

@@ -9,7 +9,7 @@ from jax.extend.core import Literal
 
 from lossgeo.structure.discovery import CALLS, DERIVATIVE_RULES
 
-__all__ = ["is_affine", "is_generalized_linear"]
+__all__ = ["is_affine", "is_generalized_linear", "is_shift"]
 
 REARRANGEMENTS = frozenset(
     "broadcast_in_dim concatenate convert_element_type copy dynamic_slice expand_dims gather neg pad reshape "
@@ -58,6 +58,39 @@ def is_affine(fn: Callable[[Any], Any], argument: Any) -> list[bool]:
     jaxpr = jax.make_jaxpr(fn)(argument).jaxpr
     kinds = _propagate(jaxpr, [_Kind(True, v) for v in jaxpr.invars])
     return [kind is None or (kind is not _OTHER and kind.affine) for kind in kinds]
+
+
+def is_shift(fn: Callable[[jax.Array], jax.Array], argument: jax.Array) -> bool:
+    """Whether ``fn(v)`` is ``v``, but for its shape, plus something that does not depend on ``v``; a proof."""
+    jaxpr = jax.make_jaxpr(fn)(argument).jaxpr
+    return _shifts(jaxpr, [True]) == [True]
+
+
+def _shifts(jaxpr: Any, inputs: list[bool | None]) -> list[bool | None]:
+    """Whether outputs of a jaxpr are shifts of the argument (true), do not depend on it (``None``), or neither."""
+    kinds: dict[Any, bool | None] = dict(zip(jaxpr.invars, inputs, strict=True))
+    for equation in jaxpr.eqns:
+        operands = [None if isinstance(v, Literal) else kinds.get(v) for v in equation.invars]
+        name, size = equation.primitive.name, _keeps_size(equation)
+        body = equation.params.get(CALLS.get(name, ""))
+        body = getattr(body, "jaxpr", body)
+        if all(kind is None for kind in operands):
+            results: list[bool | None] = [None] * len(equation.outvars)
+        elif body is not None and len(body.invars) == len(operands):
+            results = _shifts(body, operands)
+        else:
+            first = operands[0] is True and all(kind is None for kind in operands[1:])
+            second = name in ("add", "add_any") and operands == [None, True]
+            kept = name in ("add", "add_any", "sub", "copy", "squeeze", "reshape", "convert_element_type")
+            results = [bool((first and kept) or second) and size] * len(equation.outvars)
+        kinds.update(zip(equation.outvars, results, strict=True))
+    return [None if isinstance(v, Literal) else kinds.get(v) for v in jaxpr.outvars]
+
+
+def _keeps_size(equation: Any) -> bool:
+    """Whether the result of an operation has the dtype and the size of its largest operand: nothing is repeated."""
+    (out, *_), operands = equation.outvars, [v.aval for v in equation.invars]
+    return all(out.aval.dtype == v.dtype for v in operands) and out.aval.size == max(v.size for v in operands)
 
 
 def _propagate(jaxpr: Any, inputs: list[_Kind | None]) -> list[_Kind | None]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lossgeo.structure import is_generalized_linear
+from lossgeo.structure import is_generalized_linear, is_shift
 
 X = np.random.default_rng(0).normal(size=(5, 3))
 T = np.arange(5.0)
@@ -48,3 +48,11 @@ def test_generalized_linear_functions_are_known(name):
 @pytest.mark.parametrize("name", NONLINEAR)
 def test_others_are_never_taken_for_one(name):
     assert not any(is_generalized_linear(NONLINEAR[name], PARAMS))
+
+
+def test_what_only_shifts_its_argument():
+    e = jnp.ones((5, 1))
+    shifts = (lambda e: e, lambda e: T + e[:, 0] - 2.0, lambda e: jax.jit(lambda e: e + 1.0)(e).reshape(5))
+    others = (lambda e: 2.0 * e, lambda e: 1.0 - e, lambda e: e + e, lambda e: e[::-1] + T[:, None], lambda e: e[:1])
+    assert all(is_shift(fn, e) for fn in shifts)
+    assert not any(is_shift(fn, e) for fn in (*others, jnp.sum, jnp.exp, lambda e: jnp.broadcast_to(e, (5, 5))))

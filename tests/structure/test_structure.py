@@ -169,7 +169,9 @@ def test_structure_is_found_and_gives_the_derivatives_of_the_function(name):
         def everything(problem):
             flat = FlatProblem(problem)
             z = flat.z0 + 0.1 * jnp.sin(jnp.arange(flat.z0.size))
-            return flat.value_and_grad(z), flat.hessian(z), flat.hvp(z, jnp.cos(jnp.arange(z.size)))
+            along = jnp.cos(jnp.arange(z.size))
+            line = flat.lines(z, jnp.stack([z, along]))(1, 0.1)
+            return flat.value_and_grad(z), flat.hessian(z), flat.hvp(z, along), line
 
         return everything(problem), everything(dataclasses.replace(problem, derivatives=None))
 
