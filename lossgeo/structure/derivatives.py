@@ -252,7 +252,7 @@ class _Split:
 
     def predict_all(self, vectors: jax.Array) -> tuple[list[jax.Array], jax.Array]:
         """The same of several ravelled vectors ``(m, p)``, in one product: ``(m, n, k)`` and ``(m, q)``."""
-        m, ordered = vectors.shape[0], vectors[:, self._places]
+        m, ordered = vectors.shape[0], vectors[:, self.places]
         etas, start = [], 0
         for design, (d, k) in zip(self.designs, self._shapes, strict=True):
             columns = ordered[:, start : start + d * k].reshape(m * k, d)
