@@ -17,6 +17,7 @@ from lossgeo._pytree import path_name, pytree
 from lossgeo.fitting import Fit, fit, tolerance
 from lossgeo.grids import solve_grid
 from lossgeo.objective import Objective
+from lossgeo.quadratic_paths import quadratic_folds, quadratic_path
 from lossgeo.solvers import Status
 from lossgeo.solving import Solution
 from lossgeo.sparse_paths import is_strength, sparse_folds, sparse_path
@@ -157,7 +158,10 @@ def path(
     start = _strongly_typed(start)
     if max_steps is None and is_strength(objective, start, over):
         along = [_replace(objective, over, value) for value in values]
-        sparse = sparse_path(along, start, data, weights, solver, tolerance(start, tol))
+        given = along, start, data, weights, solver, tolerance(start, tol)
+        sparse = quadratic_path(*given)
+        if sparse is None:
+            sparse = sparse_path(*given)
         if sparse is not None:
             return Path(jnp.asarray(grid), *sparse)
     if max_steps is None:
@@ -232,7 +236,10 @@ def cross_validate(
         fitted, held_out = (jnp.asarray(w) for w in (np.where(out, 0.0, base), np.where(out, base, 0.0)))
         objectives = [_replace(objective, over, v) for v in values]
         if is_strength(objective, params, over):
-            sparse = sparse_folds(objectives, params, data, fitted, held_out, solver, tolerance(params, tol))
+            bound = tolerance(params, tol)
+            sparse = quadratic_folds(objectives, params, data, base, fold, solver, bound)
+            if sparse is None:
+                sparse = sparse_folds(objectives, params, data, fitted, held_out, solver, bound)
             if sparse is not None:
                 return CrossValidation(jnp.asarray(grid), sparse[0], jnp.asarray(fold), *sparse[1:])
         at_once = solve_grid(objectives, params, data, fitted, solver, tol, held_out)

@@ -9,6 +9,7 @@ References: Tibshirani et al. (2012), JRSS B 74, 245 (strong rules); Friedman, H
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -37,7 +38,7 @@ from lossgeo.working_kernels import (
 )
 from lossgeo.working_sets import SWAP, HandOver, exchange, step_working_set
 
-__all__ = ["SparsePath", "is_strength", "sparse_folds", "sparse_path"]
+__all__ = ["SparsePath", "is_strength", "sparse_folds", "sparse_path", "strengths_of", "to_params"]
 
 BLOCK = 16
 """Fits that are verified by one product; half of that where the working set is large."""
@@ -117,7 +118,7 @@ def sparse_path(
     except HandOver:
         return None
     x, v, *rest = (jnp.asarray(np.stack(column)) for column in zip(*walk.points, strict=True))
-    return SparsePath(_to_params(posed[0], x, v, started.plan.solver), *rest)
+    return SparsePath(to_params(posed[0], x, v, started.plan.solver), *rest)
 
 
 def sparse_folds(
@@ -146,6 +147,14 @@ def sparse_folds(
     return score, status, edm
 
 
+def strengths_of(posed: Posed, objectives: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Strengths of the leaf with kinks, shape ``(g, d)``, and what each objective adds to the value of the first."""
+    bare = dataclasses.replace(posed, data=(), weights=None)
+    found = [_kinks_of(dataclasses.replace(bare, objective=objective), size) for objective in objectives]
+    strengths, constants = (np.stack(column).astype(float) for column in zip(*jax.device_get(found), strict=True))
+    return strengths, constants - constants[0]
+
+
 @jax.jit
 def _score(objective: Any, params: Any, data: tuple, weights: jax.Array) -> jax.Array:
     """Weighted log-likelihood for each entry of stacked parameters."""
@@ -157,10 +166,7 @@ class _Walk:
 
     def __init__(self, posed: list[Posed], state: WorkingState, plan: Any, tol: float):
         self.posed, self.state, self.plan, self.tol = posed, state, plan, tol
-        bare = dataclasses.replace(posed[0], data=(), weights=None)
-        found = [_kinks_of(dataclasses.replace(bare, objective=p.objective), state.x.size) for p in posed]
-        self.strengths = np.stack([np.asarray(strength) for strength, _ in found])
-        self.constants = np.asarray([float(constant - found[0][1]) for _, constant in found])
+        self.strengths, self.constants = strengths_of(posed[0], [p.objective for p in posed], state.x.size)
         self.points: list[_Point] = []
         self.tries = TRIES
 
@@ -284,7 +290,7 @@ def _gradients(posed: Posed, setup: Any, eta: jax.Array, v: jax.Array, solver: W
 
 
 @quick_jit(static_argnames="solver")
-def _to_params(posed: Posed, x: jax.Array, v: jax.Array, solver: WorkingSet) -> Any:
+def to_params(posed: Posed, x: jax.Array, v: jax.Array, solver: WorkingSet) -> Any:
     """Parameters of several fits, stacked."""
     rows = sparse_parts(as_problem(posed), solver)
     return jax.vmap(lambda x, v: posed.to_params(rows.join(x, v)))(x, v)

@@ -64,6 +64,13 @@ class SparseRows:
 
     def loss(self, eta: jax.Array, v: jax.Array) -> jax.Array:
         """:math:`f`: minus the weighted log-likelihood and the rest of the log-prior, in nats."""
+        terms, weights = self.terms(eta, v), self._posed.weights
+        if weights is not None:
+            terms = jnp.asarray(weights, terms.dtype) * terms
+        return (self.remainder(v) - jnp.sum(terms)).astype(eta.dtype)
+
+    def terms(self, eta: jax.Array, v: jax.Array) -> jax.Array:
+        """Log-likelihood of each row in nats, without weights, shape ``(n,)``."""
         u = self.join(jnp.zeros_like(self.center), v)
         structure, posed = self._structure, self._posed
         designs = structure.designs(u, posed)
@@ -73,10 +80,12 @@ class SparseRows:
             else design @ u[p.leaf].reshape(-1)[structure.positions(j).ravel()].reshape(p.shape)
             for j, (design, p) in enumerate(zip(designs, structure.predictors, strict=True))
         ]
-        terms = structure.rest(etas, u, posed)
-        if posed.weights is not None:
-            terms = jnp.asarray(posed.weights, terms.dtype) * terms
-        return (-jnp.sum(terms) - posed.objective.prior.log_prior(posed.to_params(u))).astype(eta.dtype)
+        return structure.rest(etas, u, posed)
+
+    def remainder(self, v: jax.Array) -> jax.Array:
+        """Minus the log-prior with all coefficients on their kinks, in nats."""
+        posed = self._posed
+        return -posed.objective.prior.log_prior(posed.to_params(self.join(jnp.zeros_like(self.center), v)))
 
 
 def sparse_rows(problem: Problem, max_other: int, *, grouped: bool = False) -> SparseRows | None:

@@ -40,6 +40,8 @@ FLOORS = [
         "working_kernels",
         "working_sets",
         "sparse_paths",
+        "quadratics",
+        "quadratic_paths",
         "working_faces",
         "driving",
         "fitting",

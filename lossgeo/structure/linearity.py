@@ -13,7 +13,7 @@ __all__ = ["is_affine", "is_generalized_linear", "is_shift"]
 
 REARRANGEMENTS = frozenset(
     "broadcast_in_dim concatenate convert_element_type copy dynamic_slice expand_dims gather neg pad reshape "
-    "rev slice reduce_precision squeeze stop_gradient transpose".split()
+    "rev slice reduce_precision split squeeze stop_gradient transpose".split()
 )
 """Linear operations that move entries about, and may not be given an index that depends on the argument."""
 
