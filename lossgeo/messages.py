@@ -9,9 +9,10 @@ from jax.flatten_util import ravel_pytree
 
 from lossgeo._pytree import path_name
 from lossgeo.likelihoods import ModelLikelihood
+from lossgeo.on_simplex import why_not_in_place
 from lossgeo.piecewise import NOISES
 from lossgeo.posing import Posed
-from lossgeo.solvers import Status
+from lossgeo.solvers import MirrorDescent, Status
 from lossgeo.solving import Solution
 from lossgeo.supports import Real
 from lossgeo.targets import first_value
@@ -64,6 +65,8 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
         )
     if status == Status.CONVERGED:
         remark = f" {NO_CURVATURE}" if kinked else ""
+        if kinked and isinstance(getattr(solution.plan, "solver", None), MirrorDescent):
+            remark = f" {_on_the_edge(solution)}"
         return f"Converged in {steps} step{'' if steps == 1 else 's'}: {left}.{remark}"
     if solution.plan is None and status in (Status.MAX_STEPS, Status.STALLED):
         return f"Not at the optimum: {left}. These parameters were given, not fitted; lg.fit can start from them."
@@ -129,7 +132,7 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
         return (
             f"{name} runs to the edge of its support ({_values(posed, solution, name)}): the optimum lies on the "
             "boundary, where curvature says nothing about uncertainty. Hold it with distributions.Fixed, or give it "
-            "a prior that vanishes there."
+            f"a prior that vanishes there.{_hint_of_faces(posed)}"
         )
     if not isinstance(np.repeat(np.asarray(posed.supports, dtype=object), sizes)[furthest], Real):
         return (
@@ -187,6 +190,30 @@ def _hint_of_kinks(posed: Posed) -> str:
         "priors are flat, Normal, Laplace or ElasticNet, and the scale is held (distributions.Fixed) or all priors "
         "are flat."
     )
+
+
+def _on_the_edge(solution: Solution) -> str:
+    """Which probabilities are 0, in words."""
+    zero = [
+        name
+        for path, leaf in jax.tree_util.tree_flatten_with_path(solution.params)[0]
+        for name, value in zip(
+            coordinate_names({path_name(path) or "params": leaf}), np.ravel(np.asarray(leaf)), strict=True
+        )
+        if value == 0
+    ]
+    listed = ", ".join(zero[:8]) + (f" and {len(zero) - 8} more" if len(zero) > 8 else "")
+    return (
+        f"On a face of the simplex: {listed} {'is' if len(zero) == 1 else 'are'} 0, with multipliers that are not "
+        "negative. At the edge of a support estimates have no standard errors: they are NaN."
+    )
+
+
+def _hint_of_faces(posed: Posed) -> str:
+    """The solver that reaches the edge, if there is one."""
+    if why_not_in_place(posed):
+        return ""
+    return " solvers.MirrorDescent() reaches that edge, sets weights to 0 there, and certifies them."
 
 
 def _direction(vector: Any, names: list[str], *, oriented: bool = False) -> str:

@@ -3,7 +3,11 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
+
 from lossgeo.metric import is_curved, root_size
+from lossgeo.on_simplex import why_not_in_place
 from lossgeo.piecewise import piecewise, with_pieces
 from lossgeo.posing import structure_of
 from lossgeo.solvers import (
@@ -14,10 +18,12 @@ from lossgeo.solvers import (
     InteriorPoint,
     KroneckerNewton,
     LevenbergMarquardt,
+    MirrorDescent,
     Newton,
     NewtonCG,
     Problem,
     ProximalGradient,
+    SimplexNewton,
     Solver,
     WorkingSet,
 )
@@ -150,6 +156,8 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
                 "ElasticNet prior of constant hyper-parameters in a linear predictor, and at most "
                 f"{chosen.max_other} other coordinates; found is {found or 'no linear predictor'}. Use solver='auto'."
             )
+    if isinstance(solver, MirrorDescent):
+        return _plan_in_place(problem, solver, num_params, found)
     if isinstance(solver, InteriorPoint):
         with_pieces(problem)
     kinked = problem.kinks is not None
@@ -162,3 +170,28 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
             "and one array as its target. Use solvers.Newton() or solver='auto'."
         )
     return dataclasses.replace(plan, structure=found)
+
+
+def _plan_in_place(problem: Problem, solver: MirrorDescent, num_params: int, found: str) -> Plan:
+    """The plan of mirror descent on the simplices of a problem."""
+    reason = why_not_in_place(problem.args)
+    if reason:
+        raise ValueError(
+            "solvers.MirrorDescent needs parameters that are probability vectors (supports.simplex) or held, but "
+            f"{reason}. Use solver='auto'."
+        )
+    if num_params > RANK_LIMIT:
+        raise ValueError(
+            f"solvers.MirrorDescent forms the Hessian, of at most {RANK_LIMIT} probabilities, but there are "
+            f"{num_params}. Use geometry.mirror_descent, an optax transformation without a certificate."
+        )
+    with jax.ensure_compile_time_eval():
+        least = jnp.asarray([1e-30, 1e-3])
+        steep = solver.potential is None or float(jnp.ptp(solver.potential.gradient(least))) > 30.0
+    if not steep:
+        raise ValueError(
+            "solvers.MirrorDescent needs a separable potential whose gradient falls without bound towards 0, such as "
+            "geometry.negative_entropy or geometry.burg, but has "
+            f"{getattr(solver.potential, 'name', solver.potential)}."
+        )
+    return Plan(solver, SimplexNewton(), "chosen by the caller", found)

@@ -14,6 +14,7 @@ from lossgeo._pytree import pytree, static
 from lossgeo.metric import with_metric
 from lossgeo.moments import FromMoments, Moments, near_optimum, solve_by_moments
 from lossgeo.objective import Objective
+from lossgeo.on_simplex import in_place, is_on_face, judge_face, sensitive_on_simplex
 from lossgeo.piecewise import with_pieces
 from lossgeo.planning import Plan, plan_for
 from lossgeo.posing import Posed, as_problem, is_kinked, kinks, objective_value, pose
@@ -26,6 +27,7 @@ from lossgeo.solvers import (
     InteriorPoint,
     KroneckerNewton,
     LevenbergMarquardt,
+    MirrorDescent,
     Nearby,
     Newton,
     Problem,
@@ -139,6 +141,9 @@ def _solve(
 ) -> Solution:
     posed = pose(objective, init_params, data, weights)
     solution = minimize(jax.lax.stop_gradient(posed), solver, tol, max_steps)
+    if isinstance(getattr(solution.plan, "solver", None), MirrorDescent):
+        params, value = sensitive_on_simplex(posed, solution.params, solution.status == Status.CONVERGED)
+        return dataclasses.replace(solution, params=params, value=value)
     u = implicit(posed, solution)
     return dataclasses.replace(solution, params=posed.to_params(u), value=objective_value(u, posed))
 
@@ -226,7 +231,7 @@ def finish(
         ended = judge(problem, vertex_near(state), tol, status)
         params = posed.to_params(ended.u)
         return Solution(params, ended.value, ended.status, num_steps, ended.certificate, ended.direction, plan)
-    problem, whitening = _equipped(problem, plan), None
+    given, problem, whitening = problem, _equipped(problem, plan), None
     if plan.polish is not None:
         problem = dataclasses.replace(problem, init=plan.solver.params(problem, state))
         if problem.root is not None:
@@ -243,6 +248,8 @@ def finish(
         known = (state.value, state.grad, state.curvature if isinstance(last, Newton) else state.direction)
     status = jnp.where(status == RUNNING, Status.MAX_STEPS, status)
     status = jnp.where(jnp.asarray(interrupted), Status.INTERRUPTED, status)
+    if isinstance(plan.solver, MirrorDescent):
+        return _conclude_in_place(given, problem, last.params(problem, state), tol, status, num_steps, plan)
     u, bounded = last.params(problem, state), isinstance(last, KroneckerNewton)
     nearby = None if moments is None else Nearby(near_optimum(moments, posed, u), moments.trusted)
     solution = conclude(problem, u, tol, status, num_steps, known, whitening, bounded=bounded, nearby=nearby)
@@ -277,6 +284,25 @@ def conclude(
     return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, direction)
 
 
+def _conclude_in_place(
+    problem: Problem, placed: Problem, x: Any, tol: Any, status: Any, num_steps: Any, plan: Plan
+) -> Solution:
+    """Certify probabilities: on a face there, inside the simplices as any other parameters."""
+    posed, on_face = problem.args, is_on_face(x)
+    params, num_steps = placed.args.to_params(x), jnp.asarray(num_steps)
+
+    def face() -> Solution:
+        value, certificate, named, direction = judge_face(placed, x, tol, status)
+        return Solution(params, value, named, num_steps, certificate, direction)
+
+    def interior() -> Solution:
+        inside = jax.tree.map(lambda v, start: jnp.where(on_face, start, v), params, posed.template)
+        found = conclude(problem, posed.to_unconstrained(inside), tol, status, num_steps)
+        return dataclasses.replace(found, params=params)
+
+    return dataclasses.replace(jax.lax.cond(on_face, face, interior), plan=plan)
+
+
 def conclude_given(posed: Posed, tol: Any) -> Solution:
     """Certify the parameters of a posed objective.
 
@@ -305,6 +331,8 @@ def _equipped(problem: Problem, plan: Plan) -> Problem:
     """The problem with what the main solver needs of it."""
     if isinstance(plan.solver, InteriorPoint):
         return with_pieces(problem)
+    if isinstance(plan.solver, MirrorDescent):
+        return in_place(problem)
     return with_metric(problem) if isinstance(plan.solver, LevenbergMarquardt) else problem
 
 

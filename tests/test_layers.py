@@ -22,6 +22,7 @@ FLOORS = [
     {
         "posing",
         "piecewise",
+        "on_simplex",
         "duality",
         "sparsity",
         "metric",

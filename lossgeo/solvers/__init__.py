@@ -8,6 +8,7 @@
 ``WorkingSet``          kinked with many coefficients on one linear predictor: few columns at a time; host-driven
 ``InteriorPoint``       losses that are piecewise linear in linear predictors: quantiles, hinges
 ``KroneckerNewton``     many parameters in one linear predictor of several columns, such as a softmax
+``MirrorDescent``       parameters that are probability vectors, with optima on a face; polished by ``SimplexNewton``
 ``NewtonCG``            the matrix-free form of ``Newton``
 ``GradientTransform``   any optax transformation (an ``optax.GradientTransformation`` given as a solver becomes one)
 ======================  ============================================================================================
@@ -34,6 +35,11 @@ from lossgeo.solvers.lbfgs import LBFGS as LBFGS
 from lossgeo.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
 from lossgeo.solvers.loop import Solver as Solver
 from lossgeo.solvers.loop import run as run
+from lossgeo.solvers.mirror_descent import Mirror as Mirror
+from lossgeo.solvers.mirror_descent import MirrorDescent as MirrorDescent
+from lossgeo.solvers.mirror_descent import frank_wolfe_gap as frank_wolfe_gap
+from lossgeo.solvers.mirror_descent import memberships as memberships
+from lossgeo.solvers.mirror_descent import simplices as simplices
 from lossgeo.solvers.newton import Newton as Newton
 from lossgeo.solvers.newton_cg import NewtonCG as NewtonCG
 from lossgeo.solvers.pieces import Pieces as Pieces
@@ -41,6 +47,8 @@ from lossgeo.solvers.problem import FlatProblem as FlatProblem
 from lossgeo.solvers.problem import Problem as Problem
 from lossgeo.solvers.problem import Root as Root
 from lossgeo.solvers.proximal_gradient import ProximalGradient as ProximalGradient
+from lossgeo.solvers.simplex_newton import SimplexNewton as SimplexNewton
+from lossgeo.solvers.simplex_newton import slopes_on_face as slopes_on_face
 from lossgeo.solvers.status import RUNNING as RUNNING
 from lossgeo.solvers.status import Status as Status
 from lossgeo.solvers.vertex import Vertex as Vertex
