@@ -298,13 +298,14 @@ def draw_parts(ax: Axes, forecasts: dict[str, Forecast], base: float) -> None:
         left = base - f.discrimination
         ax.barh(k, left, color=COLORS[name], height=0.55, alpha=0.55)
         ax.barh(k, f.miscalibration, left=left, color=COLORS[name], height=0.55)
-        ax.text(f.score * 1.02, k, f"{f.score:.4f} = {base:.4f} - {f.discrimination:.4f} + {f.miscalibration:.4f}",
-                va="center", size=9)  # fmt: skip
+        parts = f"{f.score:.4f} = {base:.4f} - {f.discrimination:.4f} + {f.miscalibration:.4f}"
+        ax.text(f.score * 1.02, k, parts.replace("-", "\N{MINUS SIGN}"), va="center", size=9)
     ax.set_yticks(range(len(forecasts)), [name.replace(", ", ",\n") for name in forecasts], size=9.5)
     ax.invert_yaxis()
     ax.grid(visible=False, axis="y")
     widest = max(f.score for f in forecasts.values())
-    ax.set(xlim=(0, 2.1 * widest), xlabel="Brier score", title="= uncertainty - discrimination + miscalibration (dark)")
+    ax.set(xlim=(0, 2.1 * widest), title="Brier score of held-out probabilities",
+           xlabel="Brier score = uncertainty $-$ discrimination $+$ miscalibration (dark)")  # fmt: skip
 
 
 def main(*, seed: int = 0, fast: bool = False, out: str | Path | None = None) -> None:

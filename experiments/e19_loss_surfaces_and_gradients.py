@@ -286,6 +286,7 @@ def draw_relief(ax: Any, surface: Surface, best: np.ndarray) -> None:
     ax.plot(*best, floor, "*", color=INK, ms=9)
     ax.set(zlim=(floor, loss.max()), xlabel=surface.labels[0], ylabel=surface.labels[1])
     ax.tick_params(labelsize=7, pad=-2)
+    ax.locator_params(nbins=5)
     ax.view_init(elev=27, azim=-62)
     ax.set_box_aspect((1, 1, 0.85), zoom=1.05)
     ax.set_title(surface.name.capitalize(), y=1.0)

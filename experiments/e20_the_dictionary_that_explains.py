@@ -217,26 +217,41 @@ def draw_diagram(ax: Axes, errors: dict[str, float], recovered: float) -> None:
         ax.text(x, y, text, size=10.5, weight="bold", color=RED, ha="center", va="center", bbox=box, zorder=4)
 
 
+FORMULAS = {
+    "2.5 log(1 + r^2/(4 s^2))": r"$2.5\,\log(1 + r^2\!/4s^2)$",
+    "2 |w|^2": "$2|w|^2$",
+    "log(1 + w^2)": r"$\log(1 + w^2)$",
+    "|w|/0.3": "$|w|/0.3$",
+    "RSS - |w|^2": r"RSS $-\ |w|^2$",
+    "+ |w|^2 but w_0": "+ $|w|^2$ but $w_0$",
+}
+"""Labels in mathematical type."""
+
+
+def typeset(label: str) -> str:
+    """A label with its formulas in mathematical type."""
+    for plain, formula in FORMULAS.items():
+        label = label.replace(plain, formula)
+    return label
+
+
 def draw_residuals(ax: Axes, cards: list[tuple[Row, Any]]) -> None:
     """Residuals of all objectives; what is refused stands on the other side of the line."""
     names = {"structural": TEAL, "numeric": BLUE}
     for place, (_, card) in enumerate(cards):
         color = names[card.route] if card.recognized else RED
         value = max(card.residual, 1e-16)
-        if not card.recognized and card.residual < 1e-6:
-            ax.plot(1e-1, place, "<", color=RED, ms=7)
-            ax.text(0.06, place, "wrong sign", color=RED, size=8.5, ha="right", va="center")
-            continue
         ax.plot([1e-16, value], [place, place], color=color, lw=1, alpha=0.4)
         ax.plot(value, place, "o" if card.recognized else "X", color=color, ms=7)
-        words = card.name if card.recognized else "refused"
-        words = words.split(" (")[0]
+        # A penalty of the wrong sign fits to the last digit and has no law.
+        refusal = "refused" if card.residual > 1e-6 else "refused: a penalty of the wrong sign"
+        words = card.name.split(" (")[0] if card.recognized else refusal
         ax.text(value * 2.2, place, words, size=8.3, va="center", color=color if not card.recognized else INK)
     ax.axvspan(1e-16, 1e-9, color=TEAL, alpha=0.06, lw=0)
     ax.axvspan(1e-6, 1e2, color=RED, alpha=0.06, lw=0)
     ax.set(xscale="log", xlim=(1e-16, 3e1), ylim=(len(cards) - 0.4, -0.6),
            xlabel="residual at held-out probes, relative", title="What explain answers")  # fmt: skip
-    ax.set_yticks(range(len(cards)), [row.label for row, _ in cards], size=8.8)
+    ax.set_yticks(range(len(cards)), [typeset(row.label) for row, _ in cards], size=8.8)
     ax.grid(axis="y", alpha=0)
     legend = (("read from declared parts", TEAL, "o"), ("told by values alone", BLUE, "o"), ("refused", RED, "X"))
     for text, color, marker in legend:

@@ -18,6 +18,14 @@ MAPPED_REGIONS = 25_000
 """Linux gives a process some 65,000 mapped regions by default; each compiled program takes several."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """With several workers the tests of a module, which share compiled programs, go to one; slow ones stand alone."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None and item.get_closest_marker("slow") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
     """Drop compiled programs between modules before the process runs out of room for them."""

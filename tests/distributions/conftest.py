@@ -1,34 +1,35 @@
 """These tests compile many small programs and run each once: compile them quickly rather than well."""
 
-from pathlib import Path
-
 import pytest
+from evaluation import group
 
-TOWERS = ("test_bartlett_identities", "test_probabilities_sum_to_one")
-VALUES = ("test_log_prob_agrees_with_scipy_far_into_the_tails", "test_float32_is_kept_and_accurate")
-DERIVATIVES = "test_derivatives_in_the_hyper_parameters_agree_with_differences"
-SLOW = {
-    "student_t 2.7": (*TOWERS, *VALUES),
-    "half_student_t": (*TOWERS, *VALUES),
-    "negative_binomial": (*TOWERS, *VALUES, DERIVATIVES),
-    "ordered_probit": TOWERS,
-    "poisson hurdle": (*TOWERS, *VALUES),
-    "beta_binomial": (
-        *TOWERS,
-        *VALUES,
-        DERIVATIVES,
-        "test_moments_and_entropy_agree_with_scipy_and_with_the_density",
-        "test_outside_the_support_the_density_is_zero_and_so_is_the_gradient",
-        "test_vmap_over_hyper_parameters_and_points_is_broadcasting",
-    ),
-}
-"""Laws of families that compile for long: incomplete beta functions, sums of unknown length, and their derivatives."""
+SLOW = frozenset(
+    {"beta_binomial", "half_student_t", "negative_binomial", "ordered_probit", "poisson hurdle", "student_t 2.7"}
+)
+"""Families whose programs compile for long: incomplete beta functions, sums of unknown length, their derivatives."""
+
+LAWS = ("test_distribution_values", "test_distribution_derivatives")
+"""Modules of laws that hold for every family."""
+
+WITHOUT_PROGRAMS = frozenset(
+    {
+        "test_draws_have_the_moments_and_lie_in_the_support",
+        "test_shapes",
+        "test_support_contains_the_points_and_not_the_others",
+        "test_what_a_family_lacks_is_said_in_words",
+    }
+)
+"""Laws that need neither the values nor the derivatives of a family."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    """All laws of a family go to one worker, which compiles it once; those that compile for long are slow."""
     for item in items:
-        if Path(__file__).parent in item.path.parents and hasattr(item, "callspec"):
-            if item.originalname in SLOW.get(item.callspec.id, ()):
+        if item.path.stem in LAWS:
+            case = item.callspec.params["case"]
+            item.add_marker(pytest.mark.xdist_group(group(case)[0].name))
+            if case.name in SLOW and item.originalname not in WITHOUT_PROGRAMS:
                 item.add_marker(pytest.mark.slow)
 
 
