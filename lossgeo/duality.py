@@ -77,31 +77,32 @@ def duality_gap(posed: Posed, params: Any) -> jax.Array:
         return jnp.full((), jnp.nan, dtype)
     x, v = rows.split(posed.to_unconstrained(params))
     design = rows.design()
-    return gap_at(rows, design, rows.strength, rows.ridge, x, v, design @ (rows.center + x)).value
+    return gap_at(rows, rows.strength, rows.ridge, x, v, design @ (rows.center + x), design=design).value
 
 
 def gap_at(
     rows: SparseRows,
-    design: jax.Array,
     strength: jax.Array,
     ridge: jax.Array,
     x: jax.Array,
     v: jax.Array,
     eta: jax.Array,
+    *,
+    design: jax.Array | None = None,
     known: tuple[jax.Array, jax.Array] | None = None,
 ) -> Gap:
     r"""The gap at a point; pure, inside one trace.
 
     Args:
         rows: the parts of the problem.
-        design: :math:`X`, shape ``(n, d)``.
         strength: :math:`\lambda`, shape ``(d,)``.
         ridge: :math:`\rho`, shape ``(d,)``.
         x: coefficients, kinks at 0, shape ``(d,)``.
         v: other coordinates, shape ``(q,)``.
         eta: linear predictor, shape ``(n,)``.
-        known: slopes of the rows times the design, and the norms of its columns, each of shape ``(d,)``, if they are
-            known: then the design is not looked at, and a projection of the slopes is bounded by its size.
+        design: :math:`X`, shape ``(n, d)``; or
+        known: slopes of the rows times the design, and the norms of its columns, each of shape ``(d,)``: then a
+            projection of the slopes is bounded by its size.
     """
     slopes, other = jax.grad(rows.loss, argnums=(0, 1))(eta, v)
     _, weights = _slopes_and_curvature(rows, eta, v)
@@ -112,6 +113,7 @@ def gap_at(
         for _ in range(2):
             feasible = feasible - basis @ (feasible @ basis)
     if known is None:
+        assert design is not None
         gradient, norm = feasible @ design, jnp.sqrt(_squares(design))
         slack = jnp.zeros_like(gradient)
     else:

@@ -116,11 +116,13 @@ class Fit:
 
     @property
     def duality_gap(self) -> float:
-        """Bound on the excess over the least objective, in nats, for L1-penalised coefficients in a linear predictor.
+        """Bound on the excess over the least objective, in nats, for sparse coefficients in a linear predictor.
 
-        NaN where none is known; see :func:`lossgeo.duality.duality_gap`. It is computed when asked for.
+        NaN where none is known; see :func:`lossgeo.duality.duality_gap`. Working sets compare it with the tolerance;
+        for other solvers it is computed when asked for.
         """
-        return float(duality_gap(self.posed, self.params))
+        known = self.solution.certificate.gap
+        return float(duality_gap(self.posed, self.params) if known is None else known)
 
     @property
     def num_steps(self) -> int:
@@ -182,7 +184,8 @@ def fit(
             target.
         solver: ``"auto"``, one of ``lossgeo.solvers``, or any ``optax.GradientTransformation``.
         weights: shape ``(n,)``, non-negative; multiplies the terms of the likelihood.
-        tol: bound on the certificate in nats; by default ``eps ** 0.75`` of the floating type.
+        tol: bound on the certificate in nats: the duality gap for losses with kinks and on working sets, the expected
+            decrease elsewhere; by default ``eps ** 0.75`` of the floating type.
         max_steps: budget of the solver; by default its own.
         throw: whether a fit that does not converge raises :class:`FitError` (which holds it) or is returned.
         progress: whether to show the step, the objective and the certificate on standard error while it runs.

@@ -52,16 +52,20 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
     left = f"{edm:.1e} nats are left ({np.sqrt(2 * max(edm, 0.0)):.1e} standard errors), tol is {tol:.1e}"
     if kinked:
         left = f"the duality gap is {edm:.1e} nats, tol is {tol:.1e}"
+    noise, certified = float(c.noise), edm
+    if c.gap is not None and c.gap_noise is not None and np.isfinite(c.gap):
+        certified, noise = float(c.gap), float(c.gap_noise)
+        left = f"the duality gap is {certified:.1e} nats, tol is {tol:.1e}"
     precision = ""
     if np.dtype(c.edm.dtype) == np.float32:
         precision = (
             " The fit runs in float32, which limits it: jax.config.update('jax_enable_x64', True) lifts the limit."
         )
 
-    if status == Status.CONVERGED and edm > tol:
+    if status == Status.CONVERGED and certified > tol:
         return (
             f"Converged in {steps} steps to the precision of the arithmetic: {left}, and rounding error alone makes up "
-            f"{float(c.noise):.1e} nats."
+            f"{noise:.1e} nats."
         )
     if status == Status.CONVERGED:
         remark = f" {NO_CURVATURE}" if kinked else ""

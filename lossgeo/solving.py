@@ -267,10 +267,12 @@ def conclude(
     brief: Brief | None = None,
     bounded: bool = False,
     nearby: Nearby | None = None,
+    gap: dict[str, Any] | None = None,
 ) -> Solution:
     """Certify a point, given in the coordinates of the problem, and turn the end of a loop into a status.
 
-    With ``bounded`` the last of ``known`` is a Newton step, see :func:`lossgeo.solvers.certify_bounded`.
+    With ``bounded`` the last of ``known`` is a Newton step, see :func:`lossgeo.solvers.certify_bounded`. ``gap`` holds
+    the fields of a certificate that tell a duality gap, where one is known.
     """
     problem = dataclasses.replace(problem, init=u)
     posed = problem.args if whitening is None else whitening.args
@@ -279,6 +281,7 @@ def conclude(
         value, certificate = certify_bounded(problem, known, start)
     else:
         value, certificate = certify(problem, known, start, whitening, brief, nearby)
+    certificate = dataclasses.replace(certificate, **(gap or {}))
     u = u if whitening is None else whitening.back(u)
     status, direction = verdict(posed, u, certificate, tol, status)
     return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, direction)

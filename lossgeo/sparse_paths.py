@@ -181,7 +181,7 @@ class _Walk:
 
     def _at(self, index: int, state: WorkingState) -> WorkingState:
         setup = dataclasses.replace(state.setup, strength=jnp.asarray(self.strengths[index]))
-        return dataclasses.replace(state, setup=setup)
+        return dataclasses.replace(state, setup=setup, gap=None)
 
     def _alone(self) -> None:
         """The next fit by the rounds of one by itself."""

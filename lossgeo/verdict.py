@@ -62,7 +62,8 @@ def verdict(
         posed: the objective; its template is where the solver started.
         u: unconstrained coordinates that were reached.
         certificate: evidence there.
-        tol: bound on the expected decrease in nats. Where rounding error alone makes up more, four times that.
+        tol: bound in nats on the duality gap where one is known, on the expected decrease elsewhere. Where rounding
+            error alone makes up more, four times that; of a gap only if the expected decrease is small too.
         ended: status with which the solver ended.
 
     Returns:
@@ -72,6 +73,8 @@ def verdict(
     """
     c = certificate
     small = c.edm <= jnp.maximum(tol, jnp.where(c.noise <= LARGEST_NOISE, NOISE_FACTOR * c.noise, 0.0))
+    if c.gap is not None and c.gap_noise is not None:
+        small = jnp.where(jnp.isnan(c.gap), small, (c.gap <= tol) | (small & (c.gap <= NOISE_FACTOR * c.gap_noise)))
     status = jnp.where(small, Status.CONVERGED, jnp.where(ended == Status.CONVERGED, Status.STALLED, ended))
     status = jnp.where(c.finite, status, Status.NOT_FINITE).astype(jnp.int32)
     direction = c.step

@@ -11,12 +11,14 @@ import numpy as np
 from lossgeo import linalg
 from lossgeo._compilation import quick_jit
 from lossgeo._pytree import pytree
+from lossgeo.duality import Gap
 from lossgeo.planning import Plan
 from lossgeo.posing import Posed, as_problem
 from lossgeo.solvers import DENSE_LIMIT, Certificate, Problem, Status, WorkingSet, certify
-from lossgeo.solvers.coordinate_descent import Face, factorize, kinked_slopes
-from lossgeo.solvers.reduced_model import Loss, Model
-from lossgeo.solvers.working_set import BUCKETS, CHANGED, descend_reduced
+from lossgeo.solvers.coordinate_descent import Face, factorize
+from lossgeo.solvers.face import look_at_face
+from lossgeo.solvers.reduced_model import Model
+from lossgeo.solvers.working_set import BUCKETS, descend_reduced
 from lossgeo.solving import Solution, conclude
 from lossgeo.verdict import verdict
 from lossgeo.working_kernels import Setup, Work, WorkingState, design_of, in_use_of, padded, scores, sparse_parts
@@ -24,16 +26,8 @@ from lossgeo.working_kernels import Setup, Work, WorkingState, design_of, in_use
 __all__ = ["Along", "conclude_working_set", "judge_along"]
 
 
-LARGEST_DRIFT = 0.25
-"""Change of the second derivatives of the rows up to which a model still tells what is determined and what is not."""
-
-
 MOST_FREE = 64
 """Coordinates without a kink whose profile is looked at."""
-
-
-ENOUGH_PRODUCTS = 12
-"""Products with the Hessian after which the expected decrease is found in another way."""
 
 
 def conclude_working_set(posed: Posed, state: WorkingState, tol: float, status: int, plan: Plan) -> Solution:
@@ -42,16 +36,17 @@ def conclude_working_set(posed: Posed, state: WorkingState, tol: float, status: 
     With many coefficients this is done on the face that was found; the others are known to be at their kinks. The model
     of the last round serves where it leaves no doubt that the face is determined; otherwise the Hessian of the face is
     formed and its eigenvalues tell. Violations of more columns than a working set holds make the expected decrease
-    infinite.
+    infinite. The duality gap of the last round, if one was looked at, is part of the certificate.
     """
+    gap = state.gap
     if state.x.size + state.v.size <= DENSE_LIMIT:
-        solution = _judge_all(posed, state.x, state.v, tol, status, state.num_steps, plan.solver)
+        solution = _judge_all(posed, state.x, state.v, gap, tol, status, state.num_steps, plan.solver)
         return dataclasses.replace(solution, plan=plan)
     in_use, score = in_use_of(state), scores(state, 1.0)
     work: Work | None = state.work
     if work is not None and work.model is not None and status == Status.CONVERGED and not np.any(score > 0):
         solution, sure = _judge_by_model(
-            posed, state.setup, work.index, work.mask, work.columns, work.model, state.x, state.v, tol, status,
+            posed, state.setup, work.index, work.mask, work.columns, work.model, state.x, state.v, gap, tol, status,
             state.num_steps, plan.solver,
         )  # fmt: skip
         if bool(sure):
@@ -60,96 +55,10 @@ def conclude_working_set(posed: Posed, state: WorkingState, tol: float, status: 
     missing = len(columns) > BUCKETS[-1]
     index, mask = padded(columns[: BUCKETS[-1]])
     solution = _judge(
-        posed, state.setup, index, mask, state.x, state.v, score, tol, status, state.num_steps, missing, plan.solver
-    )
+        posed, state.setup, index, mask, state.x, state.v, score, gap, tol, status, state.num_steps, missing,
+        plan.solver,
+    )  # fmt: skip
     return dataclasses.replace(solution, plan=plan)
-
-
-class OnFace(NamedTuple):
-    """A point on its face, in the units of a model of ``(v, x)``.
-
-    Args:
-        value: the objective, in nats.
-        wanted: coordinates off their kink, or without one, shape ``(p,)``.
-        slope: derivatives along these, 0 elsewhere.
-        step: the Newton step with the Hessian at the point.
-        edm: expected decrease, in nats.
-        eigenvalue: Rayleigh quotient of ``direction`` and the Hessian, about its least eigenvalue.
-        direction: least determined direction of the model.
-        sure: whether to trust it: not where the factorisation fails, where the least eigenvalue is so small that the
-            precision of the model or the change of the Hessian since then matters, or where the equations are not
-            solved.
-    """
-
-    value: jax.Array
-    wanted: jax.Array
-    slope: jax.Array
-    step: jax.Array
-    edm: jax.Array
-    eigenvalue: jax.Array
-    direction: jax.Array
-    sure: jax.Array
-
-
-def _on_face(
-    loss: Loss,
-    columns: jax.Array,
-    eta: jax.Array,
-    model: Model,
-    z: jax.Array,
-    kink: jax.Array,
-    real: jax.Array,
-    known: Face | None = None,
-) -> OnFace:
-    """The face at ``z = (v, x)`` by products with the Hessian, the model as preconditioner."""
-    q, dtype = model.cross.shape[0], z.dtype
-    (value, (slopes, other)), push = jax.linearize(jax.value_and_grad(loss, argnums=(0, 1)), eta, z[:q])
-    pull = model.ridge * z[q:]
-    at = kinked_slopes(jnp.concatenate([other, slopes @ columns + pull]), z, kink, model.scale)
-    wanted = real & ((z != 0) | (kink == 0))
-    free = wanted & model.moves
-    slope = jnp.where(free, at.slope, 0.0)
-    if known is None:
-        factor = factorize(model.h, free)
-    else:
-        factor = jax.lax.cond(jnp.all(known.free == free), lambda: known, lambda: factorize(model.h, free))
-
-    weights = push(jnp.ones_like(eta), jnp.zeros_like(z[:q]))[1][0]
-    total = jnp.sum(jnp.abs(model.weights))
-    drift = jnp.sum(jnp.abs(weights - model.weights)) / jnp.where(total > 0, total, 1.0)
-
-    def exact(u: jax.Array) -> jax.Array:
-        step = u * model.scale
-        _, (rows_change, other_change) = push(columns @ step[q:], step[:q])
-        return jnp.concatenate([other_change, rows_change @ columns + model.ridge * step[q:]]) * model.scale
-
-    def by_model(u: jax.Array) -> jax.Array:
-        return (model.h @ u.astype(model.h.dtype)).astype(dtype)
-
-    def product(u: jax.Array) -> jax.Array:
-        # The model is the Hessian where the rows have not changed since; with other coordinates these may have.
-        image = exact(u) if q else jax.lax.cond(drift > CHANGED, exact, by_model, u)
-        return jnp.where(free, image, 0.0)
-
-    def precondition(u: jax.Array) -> jax.Array:
-        return factor.solve(u.astype(model.h.dtype)).astype(dtype)
-
-    solved = linalg.conjugate_gradients(
-        product, -slope, tol=0.01, max_steps=ENOUGH_PRODUCTS, preconditioner=precondition
-    )
-    resting = jnp.all(slope == 0)
-    step = jnp.where(resting, 0.0, solved.x)
-    start = jnp.where(free, jax.random.normal(jax.random.key(0), z.shape, dtype), 0.0)
-    direction = jax.lax.fori_loop(0, 4, lambda _, u: _unit(precondition(u)), _unit(start))
-    eigenvalue = jnp.where(jnp.any(free), direction @ product(direction), 1.0)
-    sure = (
-        (resting | (solved.positive & (solved.residual <= 0.1)))
-        & (eigenvalue > jnp.sqrt(jnp.finfo(model.h.dtype).eps))
-        & (drift <= LARGEST_DRIFT)
-        & jnp.all(free == wanted)
-    )
-    value = value + jnp.sum(kink * jnp.abs(z)) + 0.5 * jnp.sum(pull * z[q:])
-    return OnFace(value, wanted, slope, step, -0.5 * slope @ step, eigenvalue, direction, sure)
 
 
 class Along(NamedTuple):
@@ -193,7 +102,7 @@ def judge_along(
             rows.loss, columns, offset, strength, model, x, v, tol=tol, enough=tol, max_steps=solver.max_newton
         )
         z, kink = jnp.concatenate([found.v, found.x]), jnp.concatenate([jnp.zeros_like(v), strength])
-        face = _on_face(rows.loss, columns, found.eta, model, z, kink, real, found.face)
+        face = look_at_face(rows.loss, columns, found.eta, model, z, kink, real, found.face)
         # What no prior holds is looked at more closely elsewhere.
         sure = face.sure & ~jnp.any(face.wanted & (kink == 0))
         done = (found.decrease <= tol) & jnp.isfinite(found.value)
@@ -214,6 +123,7 @@ def _judge_by_model(
     model: Model,
     x: jax.Array,
     v: jax.Array,
+    gap: Gap | None,
     tol: Any,
     status: Any,
     num_steps: Any,
@@ -231,7 +141,7 @@ def _judge_by_model(
         return rows.loss(setup.offset + columns @ z[q:], z[:q]) + penalty
 
     real = jnp.concatenate([jnp.ones(q, bool), mask])
-    face = _on_face(rows.loss, columns, setup.offset + columns @ coefficients, model, z, kink, real)
+    face = look_at_face(rows.loss, columns, setup.offset + columns @ coefficients, model, z, kink, real)
     factor = factorize(model.h, face.wanted & model.moves)
     value, change, loose = face.value, face.step * model.scale, face.wanted & (kink == 0)
     sure = face.sure & (jnp.sum(loose) <= MOST_FREE)
@@ -266,15 +176,15 @@ def _judge_by_model(
         finite=jnp.isfinite(value) & jnp.all(jnp.isfinite(face.step)) & jnp.all(jnp.isfinite(face.slope)),
         resolution=jnp.asarray(linalg.rank_tolerance(x.shape[0] + q, dtype), dtype),
         noise=jnp.zeros((), dtype),
+        **_of_gap(gap),
     )
     u = rows.join(x, v)
     status, along = verdict(posed, u, certificate, jnp.asarray(tol, dtype), jnp.asarray(status))
     return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, along), sure
 
 
-def _unit(u: jax.Array) -> jax.Array:
-    norm = jnp.linalg.norm(u)
-    return u / jnp.where(norm > 0, norm, 1.0)
+def _of_gap(gap: Gap | None) -> dict[str, Any]:
+    return {} if gap is None else {"gap": jnp.asarray(gap.value), "gap_noise": jnp.asarray(gap.noise)}
 
 
 def _rises(
@@ -337,6 +247,7 @@ def _judge(
     x: jax.Array,
     v: jax.Array,
     score: jax.Array,
+    gap: Gap | None,
     tol: Any,
     status: Any,
     num_steps: Any,
@@ -356,7 +267,7 @@ def _judge(
     residual = jnp.maximum(
         certificate.kkt_residual, jnp.max(jnp.where(score > 0, score * setup.norm, 0.0), initial=0.0)
     )
-    certificate = dataclasses.replace(certificate, kkt_residual=residual)
+    certificate = dataclasses.replace(certificate, kkt_residual=residual, **_of_gap(gap))
     status, direction = verdict(posed, u, certificate, jnp.asarray(tol, value.dtype), jnp.asarray(status))
     return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, direction)
 
@@ -388,8 +299,8 @@ def _on_all_coordinates(
 
 @functools.partial(jax.jit, static_argnames="solver")
 def _judge_all(
-    posed: Posed, x: jax.Array, v: jax.Array, tol: Any, status: Any, num_steps: Any, solver: WorkingSet
+    posed: Posed, x: jax.Array, v: jax.Array, gap: Gap | None, tol: Any, status: Any, num_steps: Any, solver: WorkingSet
 ) -> Solution:
     problem = as_problem(posed)
     u = sparse_parts(problem, solver).join(x, v)
-    return conclude(problem, u, jnp.asarray(tol, x.dtype), jnp.asarray(status), num_steps)
+    return conclude(problem, u, jnp.asarray(tol, x.dtype), jnp.asarray(status), num_steps, gap=_of_gap(gap))

@@ -13,6 +13,7 @@ import numpy as np
 
 from lossgeo._compilation import quick_jit
 from lossgeo._pytree import pytree
+from lossgeo.duality import Gap, gap_at
 from lossgeo.posing import Posed, as_problem
 from lossgeo.solvers import RUNNING, Problem, Status, WorkingSet
 from lossgeo.solvers.reduced_model import Model, reduced_model, replace_columns
@@ -26,6 +27,7 @@ __all__ = [
     "descend",
     "design_of",
     "exchange_columns",
+    "gap_of",
     "gather",
     "in_use_of",
     "look_at_all",
@@ -74,7 +76,7 @@ class WorkingState:
     ``gradient`` is that of all but the kinks with respect to all columns, ``gain`` what the worst column on its kink
     promises in nats, 0 for none, and ``edm`` is the decrease that was predicted last, or that promise where it is
     larger. ``level`` multiplies the strengths: at first more than they are, in the end 1; 0 before the first
-    round; it goes down by ``factor``.
+    round; it goes down by ``factor``. ``gap`` is the duality gap with its rounding error, once it was looked at.
     """
 
     setup: Setup
@@ -87,6 +89,7 @@ class WorkingState:
     edm: jax.Array
     num_steps: int | jax.Array
     status: int | jax.Array
+    gap: Any = None
     level: float = 0.0
     factor: float = 1.0
     work: Any = None
@@ -196,6 +199,15 @@ def look_at_all(
     (loss, slopes), (_, weights) = smooth, push(jnp.ones_like(eta))
     gradient = slopes @ design_of(rows, setup) + setup.ridge * x
     return gradient, jnp.mean(jnp.abs(weights)), loss + penalty(setup, x)
+
+
+@quick_jit(static_argnames="solver")
+def gap_of(
+    posed: Posed, setup: Setup, x: jax.Array, v: jax.Array, eta: jax.Array, gradient: jax.Array, solver: WorkingSet
+) -> Gap:
+    """The duality gap at a point whose gradient is known; no look at the columns."""
+    rows, known = sparse_parts(as_problem(posed), solver), (gradient - setup.ridge * x, setup.norm)
+    return gap_at(rows, setup.strength, setup.ridge, x, v, eta, known=known)
 
 
 @quick_jit(static_argnames=("solver", "low"))

@@ -13,11 +13,13 @@ import numpy as np
 from lossgeo.posing import Posed
 from lossgeo.solvers import RUNNING, Status, WorkingSet
 from lossgeo.solvers.working_set import BUCKETS, Reduced, choose_columns
+from lossgeo.verdict import NOISE_FACTOR
 from lossgeo.working_kernels import (
     Work,
     WorkingState,
     descend,
     exchange_columns,
+    gap_of,
     gather,
     in_use_of,
     look_at_all,
@@ -59,6 +61,10 @@ CAUTIOUS = 4
 """Steps with the block diagonal model before the Hessian itself is tried again."""
 
 
+SHARPER = 1e-6
+"""Factor on the expected decrease that is enough, where the duality gap was too large."""
+
+
 STEADY = 0.02
 """Change of the second derivatives below which it is the precision of the model that limits a step."""
 
@@ -82,7 +88,9 @@ def step_working_set(posed: Posed, state: WorkingState, tol: float, solver: Work
     in_use, score = in_use_of(state), scores(state, level)
     work = _choose(posed, state, in_use, score, solver, fill=np.isfinite(level))
     enough = tol if not np.isfinite(level) else max(tol, 0.02 * promise(state, score))
-    work, found = _within(posed, state, work, level, tol, enough, solver)
+    # A gap is of first order in what an expected decrease is of second order in.
+    sharper = 1.0 if state.gap is None else SHARPER
+    work, found = _within(posed, state, work, level, sharper * tol, sharper * enough, solver)
     x = scatter(state.x, work.index, work.mask, found.x)
     gradient, curvature, value = look_at_all(posed, state.setup, x, found.v, found.eta, solver)
     after = dataclasses.replace(
@@ -100,14 +108,35 @@ def step_working_set(posed: Posed, state: WorkingState, tol: float, solver: Work
     gain = promise(after, scores(after, 1.0), float(curvature))
     decrease = float(found.decrease) if level == 1.0 or (gain == 0.0 and not np.isfinite(level)) else np.inf
     edm, stuck = max(decrease, gain), bool(found.stuck)
+    reached = gain == 0.0 and decrease <= tol
+    gap = None
+    if reached or (level == 1.0 and _linear_gap(after) <= tol):
+        gap = jax.device_get(gap_of(posed, state.setup, x, found.v, found.eta, gradient, solver))
     status = RUNNING
     if not np.isfinite(float(value)):
         status = Status.NOT_FINITE
-    elif gain == 0.0 and decrease <= tol:
+    elif gap is None or np.isnan(gap.value):
+        status = Status.CONVERGED if reached else RUNNING
+    elif gap.value <= (max(tol, NOISE_FACTOR * float(gap.noise)) if reached else tol):
         status = Status.CONVERGED
-    elif stuck and (gain == 0.0 or float(value) >= float(state.value)) and level == 1.0:
+    elif reached and state.gap is not None and gap.value > 0.5 * state.gap.value:
         status = Status.STALLED
-    return dataclasses.replace(after, gain=jnp.asarray(gain), edm=jnp.asarray(edm), status=jnp.asarray(status))
+    if status == RUNNING and stuck and (gain == 0.0 or float(value) >= float(state.value)) and level == 1.0:
+        status = Status.STALLED
+    return dataclasses.replace(after, gain=jnp.asarray(gain), edm=jnp.asarray(edm), gap=gap, status=jnp.asarray(status))
+
+
+def _linear_gap(state: WorkingState) -> float:
+    """What the penalties make up of the duality gap, at least; ``inf`` where one of their bounds is 0."""
+    setup, x, gradient = state.setup, np.asarray(state.x), np.asarray(state.gradient)
+    strength, ridge = np.asarray(setup.strength), np.asarray(setup.ridge)
+    slopes = gradient - ridge * x
+    if np.any((strength == 0) & (ridge == 0)):
+        return np.inf
+    used = x != 0
+    factor = np.min(strength[ridge == 0] / np.maximum(np.abs(slopes[ridge == 0]), strength[ridge == 0]), initial=1.0)
+    bounded = np.clip(factor * slopes[used], -strength[used], strength[used])
+    return float(np.sum(strength[used] * np.abs(x[used]) + bounded * x[used]))
 
 
 def _next_level(state: WorkingState) -> tuple[float, float]:

@@ -313,3 +313,26 @@ def test_another_solver_takes_over_where_rounds_do_not_get_on(monkeypatch):
     monkeypatch.setattr(working_sets, "BUCKETS", (2,))
     fit = lg.fit(objective, init, x, y, throw=False, max_steps=3)
     assert isinstance(fit.plan.solver, solvers.ProximalGradient) and fit.num_steps == 3
+
+
+def test_the_tolerance_bounds_the_duality_gap_whatever_the_units_of_the_columns():
+    x, y, _ = wide_data()
+    units = 10.0 ** np.random.default_rng(7).uniform(-6, 6, D)
+    init = {"coef": jnp.zeros(D), "intercept": jnp.asarray(0.0)}
+    exact, coef = None, {}
+    for tol in (None, 1e-3, 0.3):
+        for name, unit in (("as they are", np.ones(D)), ("scaled", units)):
+            prior = {"coef": dist.Laplace(0.0, jnp.asarray(0.1 / unit)), "intercept": dist.Flat()}
+            objective = lg.map_objective(LIKELIHOODS["gaussian"], prior)
+            fit = lg.fit(objective, init, x * unit, y, tol=tol)
+            value = float(fit.value) + np.log(unit).sum()  # the density of the prior has units
+            exact = value if exact is None else exact
+            gap = float(fit.solution.certificate.gap)
+            assert gap <= max(fit.tol, 4 * fit.solution.certificate.gap_noise) and "duality gap" in fit.message
+            assert float(duality_gap(fit.posed, fit.params)) <= gap + 1e-9
+            assert -1e-9 <= value - exact <= gap + 1e-9
+            coef[tol, name] = np.asarray(fit.params["coef"]) * unit
+    np.testing.assert_array_equal(coef[None, "scaled"] != 0, coef[None, "as they are"] != 0)
+    np.testing.assert_allclose(coef[None, "scaled"], coef[None, "as they are"], atol=1e-8)
+    # A loose tolerance is an answer before the last columns are found.
+    assert 0 < np.abs(coef[0.3, "scaled"] - coef[None, "scaled"]).max() < 0.3

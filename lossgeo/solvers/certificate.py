@@ -68,6 +68,9 @@ class Certificate:
         inverse: inverse of the Hessian on the directions with curvature, shape ``(p, p)``, where it is known with more
             digits than the Hessian holds (see :mod:`lossgeo.solvers.whitening`), else ``None``.
         gradient: gradient of the smooth part, shape ``(p,)``; ``None`` for losses with kinks in the data.
+        gap: duality gap of a problem with a kink in the prior, in nats, which the tolerance is compared with; NaN where
+            none is known, ``None`` where none was looked for.
+        gap_noise: what rounding error alone makes up of it, in nats.
     """
 
     edm: jax.Array
@@ -88,6 +91,8 @@ class Certificate:
     noise: jax.Array
     inverse: jax.Array | None = None
     gradient: jax.Array | None = None
+    gap: jax.Array | None = None
+    gap_noise: jax.Array | None = None
 
 
 class Brief(NamedTuple):
