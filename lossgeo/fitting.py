@@ -255,7 +255,8 @@ def _has_full_rank(posed: Posed) -> jax.Array:
     """Whether the columns of the root of the metric at the start are independent to working precision."""
     rows = fisher_root(posed.to_unconstrained(posed.template), posed).rows
     norm = jnp.linalg.norm(rows, axis=0)
-    sigma = jnp.linalg.svd(rows / jnp.where(norm > 0, norm, 1.0)[None, :], compute_uv=False)
+    scaled = rows / jnp.where(norm > 0, norm, 1.0)[None, :]
+    sigma = jnp.linalg.svd(scaled, full_matrices=False, compute_uv=False)
     enough = rows.shape[0] >= rows.shape[1]
     return jnp.asarray(enough) & (sigma[-1] > linalg.rank_tolerance(rows.shape[1], rows.dtype))
 
