@@ -20,14 +20,20 @@ SMALL = QUICK | {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_
 SMALL_BYTES = 1 << 16
 """Size of all arguments up to which the loops are so short that the time to compile them is what counts."""
 
+SMALL_WORK = 1 << 19
+"""The same for their size times the number of coordinates, where a Hessian in these is formed again and again."""
 
-def quick_jit(*, small: bool = False, **options: Any) -> Callable[[F], F]:
+
+def quick_jit(
+    *, small: bool = False, coordinates: Callable[..., Any] | None = None, **options: Any
+) -> Callable[[F], F]:
     """As ``jax.jit``, but for the outermost function of a short computation: on a CPU it compiles in half the time.
 
     A compiler that does not know the options compiles as usual.
 
     Args:
-        small: whether calls with small arguments, by their size alone, run code that is not optimised.
+        small: whether calls with small arguments, by their size, run code that is not optimised.
+        coordinates: of the arguments, what Hessians are formed in, a tree; many of them make small arguments large.
         options: of ``jax.jit``.
     """
 
@@ -41,7 +47,8 @@ def quick_jit(*, small: bool = False, **options: Any) -> Callable[[F], F]:
         def call(*args: Any, **kwargs: Any) -> Any:
             if known[0] and jax.default_backend() == "cpu":
                 try:
-                    return (smallest if small and _size(args, kwargs) <= SMALL_BYTES else quick)(*args, **kwargs)
+                    few = small and _is_small(args, kwargs, coordinates)
+                    return (smallest if few else quick)(*args, **kwargs)
                 except jax.errors.JaxRuntimeError as error:
                     if "option" not in str(error):
                         raise
@@ -51,6 +58,14 @@ def quick_jit(*, small: bool = False, **options: Any) -> Callable[[F], F]:
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+def _is_small(args: Any, kwargs: Any, coordinates: Callable[..., Any] | None) -> bool:
+    """Whether a call is so short that its program need not be optimised."""
+    size = _size(args, kwargs)
+    if size > SMALL_BYTES or coordinates is None:
+        return size <= SMALL_BYTES
+    return size * sum(math.prod(v.shape) for v in jax.tree.leaves(coordinates(*args, **kwargs))) <= SMALL_WORK
 
 
 def _size(*trees: Any) -> int:

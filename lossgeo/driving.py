@@ -139,7 +139,7 @@ def start_fit(posed: Posed, tol: Any, solver: Any) -> Started:
     return Started(begun.state, check_values(posed, seen=begun.read), begun.moments, plan)
 
 
-@quick_jit(small=True, static_argnames="plan")
+@quick_jit(small=True, coordinates=lambda posed, *rest, **options: posed.template, static_argnames="plan")
 def _advance(posed: Posed, state: Any, tol: Any, until: Any, plan: Plan) -> Any:
     return advance(as_problem(posed), plan, state, tol, until)
 

@@ -270,7 +270,7 @@ def tolerance(params: Any, tol: float | None) -> float:
     return float(tol)
 
 
-@quick_jit(small=True, static_argnames="solver")
+@quick_jit(small=True, coordinates=lambda objective, params, *rest: params, static_argnames="solver")
 def _solve_checked(
     objective: Objective, params: Any, data: tuple[Any, ...], weights: Any, tol: Any, max_steps: Any, solver: Any
 ) -> tuple[Remainder, Solution, Checks]:

@@ -43,6 +43,10 @@ OUTPUT_FEATURES = 2048
 OUTPUT_OTHERS = 128
 """Largest number of coordinates beside it that are eliminated one by one."""
 
+CURVED_LIMIT = 64
+"""Largest number of coordinates for which a nonlinear model is taken apart by orthogonal factors at each step, which
+costs several Hessians when they are many; beyond, ``fit`` does so where Newton's method fails."""
+
 VERTEX_LIMIT = 2048
 """Largest number of coordinates for which interior points form their systems, two factors of them a step."""
 
@@ -86,7 +90,7 @@ def plan_solver(
         hessian = "the Hessian is formed" if dense else "matrix-free"
         if kinked:
             return Plan(ProximalGradient(), newton, f"the prior has a kink, zeros are exact; {size}, so {hessian}")
-        if curved and dense:
+        if curved and num_params <= CURVED_LIMIT:
             return Plan(LevenbergMarquardt(), newton, f"the model is nonlinear and has a Fisher metric; {size}")
         if outputs is not None and not dense:
             d, k = outputs

@@ -225,5 +225,9 @@ def _leverage_scores(posed: Posed, z: jax.Array, flat: FlatProblem, inverse: jax
     return jnp.einsum("jnp,nj->np", rows, corrected) * jnp.sqrt(share)[:, None]
 
 
-_covariance = quick_jit(small=True, static_argnums=2)(_covariance_in_user_coordinates)
-_unconstrained = quick_jit(small=True, static_argnums=2)(_unconstrained_covariance)
+def _template(posed: Posed, *rest: Any) -> Any:
+    return posed.template
+
+
+_covariance = quick_jit(small=True, coordinates=_template, static_argnums=2)(_covariance_in_user_coordinates)
+_unconstrained = quick_jit(small=True, coordinates=_template, static_argnums=2)(_unconstrained_covariance)
