@@ -53,7 +53,7 @@ SHARED_PAIRS_BYTES = 1 << 28
 SHARED = "shared"
 """Marks an argument that is not mapped, since ``None`` is no leaf of a tree."""
 
-PROBED_ROWS = 1_000_000
+PROBED_ROWS = 500_000
 """Terms that may be evaluated to probe coordinates one by one, by all fits together."""
 
 
@@ -184,7 +184,8 @@ def _lanes(objective: Objective, params: Any, data: tuple[Any, ...], weights: An
         name = ".".join(filter(None, [name, path_name(path[1:])]))
         if not -jnp.ndim(leaf) <= axis < jnp.ndim(leaf):
             raise ValueError(f"in_axes is {axis} for {name}, which has shape {jnp.shape(leaf)}.")
-        mapped.append(jnp.moveaxis(jnp.asarray(leaf), axis, 0))
+        # An eager transpose copies, even one that moves nothing.
+        mapped.append(jnp.moveaxis(jnp.asarray(leaf), axis, 0) if axis else jnp.asarray(leaf))
         sizes[name] = mapped[-1].shape[0]
     if not mapped:
         raise ValueError("nothing is mapped: in_axes is None everywhere and weights have one axis. Use lg.solve.")

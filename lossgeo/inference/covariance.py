@@ -86,13 +86,14 @@ def covariance(fit: Fitted, cov: CovarianceKind = "observed") -> jax.Array:
             f"cov={cov!r} needs a normalised density, but the likelihood is a pseudo-likelihood, whose curvature is no "
             "information. Use cov='sandwich'."
         )
-    terms = jax.eval_shape(likelihood.log_likelihood, fit.solution.params, *fit.posed.data)
-    if cov not in ("observed", "expected") and terms.ndim == 0 and not likelihood.has_case_weights:
+    # Looked at only where it matters: a trace takes longer than a small covariance.
+    rows = cov in ("observed", "expected") or _has_rows(fit.posed, fit.solution)
+    if not rows and not likelihood.has_case_weights:
         raise ValueError(
             f"cov={cov!r} needs the scores of independent observations, but the log-likelihood is one term for all "
             "data. Return terms of shape (n,), or use cov='observed'."
         )
-    if cov == "opg" and terms.ndim == 0:
+    if cov == "opg" and not rows:
         raise ValueError(
             "cov='opg' needs a score for each observation whose squares are the information, which those of a partial "
             "likelihood are not. Use cov='observed' or cov='sandwich'."
@@ -103,6 +104,11 @@ def covariance(fit: Fitted, cov: CovarianceKind = "observed") -> jax.Array:
             "location. Use cov='sandwich'."
         )
     return _covariance(fit.posed, fit.solution, cov)
+
+
+def _has_rows(posed: Posed, solution: Solution) -> bool:
+    """Whether there is a term for each observation; static."""
+    return jax.eval_shape(posed.objective.likelihood.log_likelihood, solution.params, *posed.data).ndim > 0
 
 
 def standard_errors(fit: Fitted, cov: CovarianceKind = "observed") -> Any:
