@@ -4,6 +4,9 @@ The moments of a fold's rows are computed once; those of all others add up to wh
 the strengths the host keeps the inverse on the active set (:mod:`lossgeo.solvers.active_set`), so that each fit costs a
 few products with vectors. Held-out terms are quadratic too, and need one product of the rows with all estimates.
 
+Where there are more coefficients than rows the moments are those of the columns that matter
+(:mod:`lossgeo.wide_paths`).
+
 Squaring the design squares its condition number: the rounding errors of the moments are counted in each certificate,
 and a path that has one above the tolerance is left to the solvers that go through the rows.
 
@@ -25,6 +28,7 @@ from lossgeo.solvers import Status, WorkingSet
 from lossgeo.solvers.active_set import ActiveSet, Undetermined
 from lossgeo.sparse_paths import SparsePath, strengths_of, to_params
 from lossgeo.validation import raise_for
+from lossgeo.wide_paths import Point, WideProblem, walk_wide
 
 __all__ = ["quadratic_folds", "quadratic_path"]
 
@@ -67,16 +71,6 @@ class _Rows:
     cross: np.ndarray
 
 
-class _Fit(NamedTuple):
-    """One fit of a path."""
-
-    z: np.ndarray
-    value: float
-    edm: float
-    kkt_residual: float
-    num_steps: int
-
-
 def quadratic_path(
     objectives: Sequence[Any], params: Any, data: tuple, weights: jax.Array | None, solver: Any, tol: float
 ) -> SparsePath | None:
@@ -91,8 +85,7 @@ def quadratic_path(
         tol: bound on the certificate, in nats.
 
     Returns:
-        The fits, or ``None`` where rows are not quadratic, are fewer than the coefficients, or do not determine a fit
-        to ``tol`` by their second moments.
+        The fits, or ``None`` where rows are not quadratic or do not determine a fit to ``tol`` by second moments.
 
     Raises:
         ValueError: the values of the input are faulty; before any iteration.
@@ -101,15 +94,18 @@ def quadratic_path(
     if found is None:
         return None
     posed, problem, rows, (strengths, constants) = found
-    parts = [_part(rows, slice(None), problem, 0)]
-    fits = _walk(parts, None, problem, strengths, tol, _dtype(params))
+    dtype = _dtype(params)
+    if _is_wide(rows):
+        fits = _walk_wide(rows, None, problem, strengths, tol)
+    else:
+        fits = _walk([_part(rows, slice(None), problem, 0)], None, problem, strengths, tol, dtype)
     if fits is None:
         return None
     d = strengths.shape[1]
     z, value, edm, residual, steps = (np.stack(column) for column in zip(*fits, strict=True))
     x, v = (jnp.asarray(part, problem.v.dtype) for part in (z[:, :d], np.asarray(problem.v) + z[:, d:]))
     status = jnp.full(len(fits), Status.CONVERGED, jnp.int32)
-    numbers = [jnp.asarray(part, _dtype(params)) for part in (value + constants, edm, residual)]
+    numbers = [jnp.asarray(part, dtype) for part in (value + constants, edm, residual)]
     found_params = to_params(posed, x, v, WorkingSet())
     return SparsePath(found_params, numbers[0], status, numbers[1], numbers[2], jnp.asarray(steps))
 
@@ -137,16 +133,20 @@ def quadratic_folds(
         return None
     _, problem, rows, (strengths, _) = found
     groups = [_contiguous(np.flatnonzero(fold == f)) for f in range(int(fold.max()) + 1)]
-    parts = [_part(rows, group, problem, f) for f, group in enumerate(groups)]
+    wide, dtype = _is_wide(rows), _dtype(params)
+    parts = [_part(rows, group, problem, f, moments=not wide) for f, group in enumerate(groups)]
     scores, edms = [], []
     for f, group in enumerate(groups):
-        fits = _walk(parts, f, problem, strengths, tol, _dtype(params))
+        if wide:
+            fits = _walk_wide(rows, (f, group), problem, strengths, tol)
+        else:
+            fits = _walk(parts, f, problem, strengths, tol, dtype)
         if fits is None:
             return None
         scores.append(_score(rows, group, parts[f], np.stack([fit.z for fit in fits])))
         edms.append([fit.edm for fit in fits])
     status = jnp.full((len(scores), len(strengths)), Status.CONVERGED, jnp.int32)
-    return jnp.asarray(np.stack(scores), _dtype(params)), status, jnp.asarray(edms, _dtype(params))
+    return jnp.asarray(np.stack(scores), dtype), status, jnp.asarray(edms, dtype)
 
 
 def _dtype(params: Any) -> Any:
@@ -170,9 +170,6 @@ def _begin(
     problem = quadratic(posed, base if fold is None or base is None else np.where(in_fold, base, 0.0))
     if problem is None:
         return None
-    n, d = problem.slopes.shape[0], problem.strength.shape[0]
-    if d > max(n, ALWAYS) or 8 * d * d * len(problem.value) > MOST_BYTES:
-        return None
     if not bool(problem.checks.passed):
         raise_for(problem.checks, posed)
     # Where the log-density of some row is infinite, another solver finds the words.
@@ -184,10 +181,18 @@ def _begin(
     if not finite or np.any(curvature < 0) or np.any(slopes[still]) or np.any(cross[:, still]):
         return None
     design = np.asarray(leaves[problem.leaf] if problem.design is None else problem.design)
-    strengths, constants = strengths_of(posed, objectives, d)
-    if not np.all(strengths > 0):
+    rows = _Rows(design, slopes, curvature, cross)
+    small = 8 * design.shape[1] ** 2 * len(problem.value) <= MOST_BYTES
+    double = np.finfo(_dtype(params)).bits == design.dtype.itemsize * 8 == 64
+    strengths, constants = strengths_of(posed, objectives, design.shape[1])
+    if not np.all(strengths > 0) or not (double if _is_wide(rows) else small):
         return None
-    return posed, problem, _Rows(design, slopes, curvature, cross), (strengths, constants)
+    return posed, problem, rows, (strengths, constants)
+
+
+def _is_wide(rows: _Rows) -> bool:
+    n, d = rows.design.shape
+    return d > max(n, ALWAYS)
 
 
 def _contiguous(rows: np.ndarray) -> Any:
@@ -195,14 +200,15 @@ def _contiguous(rows: np.ndarray) -> Any:
     return slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows
 
 
-def _part(rows: _Rows, group: Any, problem: Quadratic, number: int) -> _Parts:
-    """Moments of a group of rows, which is row ``number`` of the weights."""
+def _part(rows: _Rows, group: Any, problem: Quadratic, number: int, moments: bool = True) -> _Parts:
+    """Moments of a group of rows, which is row ``number`` of the weights; without those of the design, if so asked."""
     design, curvature, slopes = rows.design[group], rows.curvature[group], rows.slopes[group]
     constant = bool(np.all(curvature == curvature[0]))
     n, d = design.shape
     xx = np.zeros((0, 0))
-    for start in range(0, n, CHUNK if design.dtype != np.float64 or not constant else n):
-        at = slice(start, start + CHUNK if design.dtype != np.float64 or not constant else n)
+    step = n if design.dtype == np.float64 and constant else CHUNK
+    for start in range(0, n if moments else 0, step):
+        at = slice(start, start + step)
         chunk = design[at].astype(np.float64, copy=False)
         if not constant:
             chunk = chunk * np.sqrt(curvature[at])[:, None]
@@ -251,7 +257,7 @@ class _Fitted:
 
 def _walk(
     parts: list[_Parts], but: int | None, problem: Quadratic, strengths: np.ndarray, tol: float, dtype: Any
-) -> list[_Fit] | None:
+) -> list[Point] | None:
     """A fit for each row of ``strengths``, or ``None`` where one cannot be certified."""
     fitted = _Fitted(parts, but, problem)
     p, q = len(fitted.gradient), len(problem.v)
@@ -269,10 +275,25 @@ def _walk(
                 return None
             value = fitted.value + 0.5 * float((fitted.gradient + active.gradient) @ active.x)
             value += float(kink @ np.abs(active.x))
-            found.append(_Fit(active.x.copy(), value, edm, active.violation(kink), active.num_steps - before))
+            found.append(Point(active.x.copy(), value, edm, active.violation(kink), active.num_steps - before))
     except Undetermined:
         return None
     return found
+
+
+def _walk_wide(
+    rows: _Rows, left_out: tuple[int, Any] | None, problem: Quadratic, strengths: np.ndarray, tol: float
+) -> list[Point] | None:
+    """The same without moments of all columns; ``left_out`` is the number and the rows of a fold, or ``None``."""
+    value, gradient, hessian = (np.asarray(p, float) for p in (problem.value, problem.gradient, problem.hessian))
+    slopes, curvature, cross = rows.slopes, rows.curvature, rows.cross
+    if left_out is not None:
+        number, group = left_out
+        value, gradient, hessian = (np.delete(p, number, axis=0) for p in (value, gradient, hessian))
+        slopes, curvature, cross = slopes.copy(), curvature.copy(), cross.copy()
+        slopes[group] = curvature[group] = cross[:, group] = 0.0
+    sums = float(value.sum()), gradient.sum(axis=0), hessian.sum(axis=0)
+    return walk_wide(WideProblem(rows.design, slopes, curvature, cross, *sums), strengths, tol)
 
 
 def _score(rows: _Rows, group: Any, part: _Parts, z: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ FLOORS = [
         "sparse_paths",
         "quadratics",
         "quadratic_paths",
+        "wide_paths",
         "working_faces",
         "driving",
         "fitting",

@@ -9,7 +9,7 @@ import pytest
 
 import lossgeo as lg
 from lossgeo import distributions as dist
-from lossgeo import models, paths, sparse_paths
+from lossgeo import models, paths, quadratic_paths, sparse_paths, wide_paths
 
 pytestmark = pytest.mark.usefixtures("fast_compilation")
 N, D = 60, 540
@@ -42,6 +42,13 @@ def problem(kind):
     return objective, {"coef": jnp.zeros(D)} | init, 1.0 / (top * np.geomspace(1.01, 0.25, 20))
 
 
+@pytest.fixture
+def through_the_rows(monkeypatch):
+    """Quadratic likelihoods take the way of all others."""
+    monkeypatch.setattr(paths, "quadratic_path", lambda *args: None)
+    monkeypatch.setattr(paths, "quadratic_folds", lambda *args: None)
+
+
 def one_by_one(objective, init, x, y, grid, weights=None):
     fits = []
     for scale in grid:
@@ -52,8 +59,9 @@ def one_by_one(objective, init, x, y, grid, weights=None):
     return fits
 
 
-@pytest.mark.parametrize("kind", ["gaussian", pytest.param("logistic", marks=pytest.mark.slow)])
-def test_a_path_in_blocks_is_the_fits_one_by_one(kind, monkeypatch):
+@pytest.mark.parametrize("kind", ["gaussian", "logistic"])
+@pytest.mark.slow
+def test_a_path_in_blocks_is_the_fits_one_by_one(kind, monkeypatch, through_the_rows):
     objective, init, grid = problem(kind)
     x, y = data(kind)
     weights = np.where(np.arange(N) % 4 == 0, 2.0, 1.0)
@@ -72,7 +80,7 @@ def test_a_path_in_blocks_is_the_fits_one_by_one(kind, monkeypatch):
     assert 0 < np.sum(np.asarray(found.params["coef"])[-1] != 0) < N
 
 
-def test_blocks_that_miss_columns_start_again(monkeypatch):
+def test_blocks_that_miss_columns_start_again(monkeypatch, through_the_rows):
     objective, init, grid = problem("gaussian")
     x, y = data("gaussian")
     usual = lg.path(objective, init, x, y, grid=grid)
@@ -87,7 +95,44 @@ def test_blocks_that_miss_columns_start_again(monkeypatch):
     assert poor.converged.all()
 
 
-def test_folds_are_paths_with_weights():
+def test_wide_paths_by_moments_are_those_through_the_rows(monkeypatch):
+    objective, init, grid = problem("gaussian")
+    x, y = data("gaussian")
+    weights = np.where(np.arange(N) % 4 == 0, 2.0, 1.0)
+    weights[5] = 0.0
+    call = functools.partial(lg.path, objective, init, x, y, grid=grid, weights=weights)
+    monkeypatch.setattr(paths, "sparse_path", None)
+    for room in (wide_paths.ROOM, 1):  # with one new candidate at a time, blocks miss columns
+        monkeypatch.setattr(wide_paths, "ROOM", room)
+        exact = call()
+        assert exact.converged.all() and float(exact.edm.max()) <= 2e-12
+        assert np.all(exact.kkt_residual <= 1e-9 / grid)
+        if room > 1:
+            found = exact
+    np.testing.assert_allclose(exact.params["coef"], found.params["coef"], atol=1e-9)
+    monkeypatch.undo()
+    monkeypatch.setattr(paths, "quadratic_path", lambda *args: None)
+    by_rows = call()
+    np.testing.assert_array_equal(found.params["coef"] == 0, by_rows.params["coef"] == 0)
+    scale = np.asarray(x.std(axis=0))
+    a, b = (np.asarray(path.params["coef"]) * scale for path in (found, by_rows))
+    np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
+    np.testing.assert_allclose(found.value, by_rows.value, rtol=1e-11)
+
+
+def test_rows_whose_gradient_is_not_that_of_the_moments_are_left_to_others(monkeypatch):
+    objective, init, grid = problem("gaussian")
+    given = [lg.map_objective(objective.likelihood, {"coef": dist.Laplace(0.0, s)}) for s in grid], init
+    assert quadratic_paths.quadratic_path(*given, data("gaussian"), None, "auto", 2e-12) is not None
+    wrong = wide_paths._Walk._hessian
+    monkeypatch.setattr(wide_paths._Walk, "_hessian", lambda self, index: (1 + 1e-9) * wrong(self, index))
+    assert quadratic_paths.quadratic_path(*given, data("gaussian"), None, "auto", 2e-12) is None
+
+
+@pytest.mark.parametrize("way", ["moments", pytest.param("rows", marks=pytest.mark.slow)])
+def test_folds_are_paths_with_weights(way, request):
+    if way == "rows":
+        request.getfixturevalue("through_the_rows")
     objective, init, grid = problem("gaussian")
     x, y = data("gaussian")
     fold = np.arange(N) % 2

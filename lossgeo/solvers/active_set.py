@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["ActiveSet", "Undetermined"]
+__all__ = ["EPS", "ActiveSet", "Undetermined"]
 
 MAX_ROUNDS = 200
 """Newton steps for one strength."""
@@ -67,7 +67,8 @@ class ActiveSet:
         p = len(gradient)
         self._rows, self._base, self._size, self._precision = rows, gradient, size, precision
         self._root = np.sqrt(np.maximum(diagonal, 0.0))
-        self._unit = np.where(self._root > 0, self._root, 1.0)
+        self.unit = np.where(self._root > 0, self._root, 1.0)
+        """Unit of the gradient: the root of the diagonal, 1 where that is 0."""
         self._outside = self._root > 0
         self._index, self._signs = np.empty(0, int), np.empty(0)
         self._hessian, self._inverse = np.empty((0, p)), np.empty((0, 0))
@@ -129,7 +130,7 @@ class ActiveSet:
         k = self._count
         self._base = np.concatenate([self._base, gradient])
         self._root = np.concatenate([self._root, np.sqrt(np.maximum(diagonal, 0.0))])
-        self._unit = np.where(self._root > 0, self._root, 1.0)
+        self.unit = np.where(self._root > 0, self._root, 1.0)
         self._outside = np.concatenate([self._outside, diagonal > 0])
         wider = np.empty((len(self._hessian), len(self._base)))
         wider[:k, : len(self.x)], wider[:k, len(self.x) :] = self._hessian[:k], block
@@ -158,7 +159,7 @@ class ActiveSet:
         crosses = (signs != 0) & (to * signs <= 0)
         if not crosses.any():
             self._move(to)
-            self._check_inverse(float(np.linalg.norm(slope / self._unit[index])), kink)
+            self._check_inverse(float(np.linalg.norm(slope / self.unit[index])), kink)
             return True
         before = self.gradient[index]
         self._move(np.where(crosses, 0.0, to))
@@ -176,7 +177,7 @@ class ActiveSet:
     def _check_inverse(self, before: float, kink: np.ndarray) -> None:
         """Form the inverse again where a whole step did not solve the equations."""
         index = self.active
-        after = np.linalg.norm(self._slope(kink) / self._unit[index])
+        after = np.linalg.norm(self._slope(kink) / self.unit[index])
         if after > EXACT * before and after > 8.0 * self.noise * np.sqrt(len(index)):
             k = self._count
             scale = 1.0 / self._root[index]
@@ -193,7 +194,7 @@ class ActiveSet:
             return False
         most = max(MOST_ENTER, self._count)
         if len(new) > most:
-            promise = (size[new] - kink[new]) / self._unit[new]
+            promise = (size[new] - kink[new]) / self.unit[new]
             new = new[np.argpartition(-promise, most)[:most]]
         slope = self.gradient[new] - np.sign(self.gradient[new]) * kink[new]
         self._append(new, slope, self._rows(new), single=False)
@@ -201,7 +202,7 @@ class ActiveSet:
 
     def _append(self, new: np.ndarray, slope: np.ndarray, rows: np.ndarray, single: bool) -> None:
         """Extend the active set; of coordinates with a slope only those that will move down it."""
-        k, unit = self._count, self._unit[new]
+        k, unit = self._count, self.unit[new]
         cross = rows[:, self.active].T
         shift = self._inverse[:k, :k] @ cross
         schur = (rows[:, new] - cross.T @ shift) / unit[:, None] / unit[None, :]
@@ -234,7 +235,7 @@ class ActiveSet:
         """Take coordinates that rest on their kinks out of the active set."""
         k = self._count
         columns = self._inverse[:k, places]
-        unit = self._unit[self._index[places]]
+        unit = self.unit[self._index[places]]
         block = _inverse(columns[places] * unit[:, None] * unit[None, :]) * unit[:, None] * unit[None, :]
         self._inverse[:k, :k] -= columns @ (block @ columns.T)
         self._outside[self._index[places]] = True
