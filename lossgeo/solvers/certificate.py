@@ -161,12 +161,38 @@ def certify(
 
 
 def expected_decrease(problem: Problem) -> jax.Array:
-    """The expected decrease alone, for use within a loop; by conjugate gradients when the Hessian is large."""
+    """The expected decrease alone, as :func:`certify` has it, for use within a loop.
+
+    By a Cholesky factor where the Hessian is formed, by its eigenvalues where that is not positive definite, and by
+    conjugate gradients where it is large.
+    """
     flat = FlatProblem(problem)
-    if flat.z0.shape[0] <= DENSE_LIMIT:
-        return certify(problem)[1].edm
-    _, grad = flat.value_and_grad(flat.z0)
-    return _solve_matrix_free(flat, flat.z0, flat.faces(flat.z0, grad), flat.hessian_product(flat.z0))[0]
+    z, p = flat.z0, flat.z0.shape[0]
+    _, grad = flat.value_and_grad(z)
+    faces = flat.faces(z, grad)
+    if p == 0:
+        return jnp.zeros((), z.dtype)
+    if p > DENSE_LIMIT:
+        return _solve_matrix_free(flat, z, faces, flat.hessian_product(z))[0]
+    hessian, free = flat.hessian(z), faces.free
+    finite = jnp.all(jnp.isfinite(grad)) & jnp.all(jnp.isfinite(hessian))
+    scaled, scale = linalg.equilibrate(flat.blocks(z).on_face(jnp.where(finite, hessian, 0.0), faces))
+    # Coordinates held on a kink take no part.
+    scaled = jnp.where(free[:, None] & free[None, :], scaled, jnp.diag(jnp.where(free, 0.0, 1.0)))
+    gradient = jnp.where(free, faces.gradient * scale, 0.0)
+    resolution = linalg.rank_tolerance(p, z.dtype)
+    lower = jnp.linalg.cholesky(scaled, symmetrize_input=False)
+    solved = jax.scipy.linalg.solve_triangular(lower, gradient, lower=True)
+    definite = jnp.all(jnp.isfinite(lower)) & jnp.all(jnp.square(jnp.diagonal(lower)) > resolution)
+
+    def by_eigenvalues() -> jax.Array:
+        matrix = jnp.where(definite, jnp.eye(p, dtype=z.dtype), scaled)
+        eigenvalues, vectors = jnp.linalg.eigh(matrix, symmetrize_input=False)
+        magnitude = jnp.where(jnp.abs(eigenvalues) <= resolution, 1.0, jnp.abs(eigenvalues))
+        return 0.5 * jnp.sum(jnp.square(gradient @ vectors) / magnitude)
+
+    edm = jax.lax.cond(definite, lambda: 0.5 * solved @ solved, by_eigenvalues)
+    return jnp.where(finite, edm, jnp.nan)
 
 
 def _dense(
