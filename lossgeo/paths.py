@@ -13,110 +13,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lossgeo._pytree import path_name, pytree
+from lossgeo._pytree import path_name
 from lossgeo.fitting import Fit, fit, tolerance
+from lossgeo.folds import as_folds
 from lossgeo.grids import solve_grid
 from lossgeo.objective import Objective
+from lossgeo.path_records import CrossValidation, Path
 from lossgeo.quadratic_paths import quadratic_folds, quadratic_path
-from lossgeo.solvers import Status
 from lossgeo.solving import Solution
 from lossgeo.sparse_paths import is_strength, sparse_folds, sparse_path
 from lossgeo.validation import prepare
 
 __all__ = ["CrossValidation", "Path", "cross_validate", "multistart", "path"]
-
-
-@pytree
-class Path:
-    """Fits along a grid; made by :func:`path`.
-
-    Args:
-        grid: values of the hyper-parameter, as given, shape ``(g,)`` or ``(g, ...)``.
-        params: estimates, a tree like the start with a leading axis ``g``.
-        value: objective in nats, shape ``(g,)``.
-        status: ``lossgeo.Status`` of each, shape ``(g,)``.
-        edm: certificate of each, expected decrease in nats, shape ``(g,)``.
-        kkt_residual: of each, shape ``(g,)``.
-        num_steps: of each, shape ``(g,)``.
-    """
-
-    grid: jax.Array
-    params: Any
-    value: jax.Array
-    status: jax.Array
-    edm: jax.Array
-    kkt_residual: jax.Array
-    num_steps: jax.Array
-
-    @property
-    def converged(self) -> jax.Array:
-        """Which entries have a certificate below the tolerance, shape ``(g,)``."""
-        return self.status == Status.CONVERGED
-
-    def __len__(self) -> int:
-        return self.grid.shape[0]
-
-    def __repr__(self) -> str:
-        """A line for each entry: the grid value, the objective, the certificate, the status, the exact zeros."""
-        leaves = [np.asarray(leaf).reshape(len(self), -1) for leaf in jax.tree.leaves(self.params)]
-        zeros = sum(np.sum(leaf == 0.0, axis=1) for leaf in leaves)
-        size = sum(leaf.shape[1] for leaf in leaves)
-        values = [f"{v:.6g}" if np.ndim(v) == 0 else "..." for v in np.asarray(self.grid)]
-        rows = [
-            f"{value:>12}  {self.value[i]:>14.8g}  {self.edm[i]:>9.1e}  {f'{zeros[i]} of {size}':>12}  "
-            f"{Status(int(self.status[i])).name}"
-            for i, value in enumerate(values)
-        ]
-        return "\n".join([f"{'grid':>12}  {'objective':>14}  {'EDM':>9}  {'exact zeros':>12}  status", *rows])
-
-
-@pytree
-class CrossValidation:
-    """Held-out log-likelihood along a grid; made by :func:`cross_validate`.
-
-    Args:
-        grid: values of the hyper-parameter, shape ``(g,)`` or ``(g, ...)``.
-        log_likelihood: held-out log-likelihood summed over each fold, in nats, shape ``(k, g)``; NaN where the fit did
-            not converge.
-        fold: fold of each observation, shape ``(n,)``.
-        status: ``lossgeo.Status`` of each fit, shape ``(k, g)``.
-        edm: certificate of each fit, shape ``(k, g)``.
-    """
-
-    grid: jax.Array
-    log_likelihood: jax.Array
-    fold: jax.Array
-    status: jax.Array
-    edm: jax.Array
-
-    @property
-    def mean(self) -> jax.Array:
-        """Held-out log-likelihood per observation, shape ``(g,)``; NaN where a fold did not converge."""
-        return jnp.sum(self.log_likelihood, axis=0) / self.fold.shape[0]
-
-    @property
-    def standard_error(self) -> jax.Array:
-        """Standard error of :attr:`mean` from its spread over the folds, shape ``(g,)``."""
-        k = self.log_likelihood.shape[0]
-        sizes = jnp.bincount(self.fold, length=k)
-        return jnp.std(self.log_likelihood / sizes[:, None], axis=0, ddof=1) / jnp.sqrt(1.0 * k)
-
-    @property
-    def best_index(self) -> int:
-        """Entry of the grid with the largest held-out log-likelihood.
-
-        Raises:
-            ValueError: no entry converged on all folds.
-        """
-        mean = np.asarray(self.mean)
-        if np.all(np.isnan(mean)):
-            raise ValueError("no entry of the grid converged on all folds: see status and edm.")
-        return int(np.nanargmax(mean))
-
-    @property
-    def best(self) -> jax.Array:
-        """Value of the grid with the largest held-out log-likelihood."""
-        return self.grid[self.best_index]
 
 
 def path(
@@ -189,6 +97,8 @@ def cross_validate(
     grid: Any,
     over: str = "prior.coef.scale",
     folds: int | Any = 5,
+    groups: Any = None,
+    stratify: Any = None,
     weights: Any = None,
     solver: Any = "auto",
     tol: float | None = None,
@@ -207,8 +117,11 @@ def cross_validate(
         data: arguments of the likelihood, one entry for each observation.
         grid: as for :func:`path`.
         over: as for :func:`path`.
-        folds: number of contiguous folds, or the fold 0, 1, … of each observation, shape ``(n,)``. Shuffle the data, or
-            give random folds, where their order means something.
+        folds: number of contiguous folds, or the fold 0, 1, … of each observation, shape ``(n,)``, or lists of the
+            observations that each holds out, or pairs of those fitted and held out, as from scikit-learn's splitters.
+            Shuffle the data, or give random folds, where their order means something.
+        groups: labels, shape ``(n,)``: the observations of a group are held out together.
+        stratify: labels, shape ``(n,)``: each fold has its share of each label.
         weights: multiply fitted and held-out terms alike.
         solver: as for :func:`lossgeo.fit`.
         tol: as for :func:`lossgeo.fit`.
@@ -229,7 +142,7 @@ def cross_validate(
             "cross_validate needs one log-likelihood term for each observation, shape (n,), but the likelihood "
             f"returns shape {terms.shape}: one dependent unit cannot be split into folds."
         )
-    fold = _folds(folds, terms.shape[0])
+    fold = as_folds(folds, terms.shape[0], groups=groups, stratify=stratify)
     base = np.ones(len(fold), terms.dtype) if weights is None else np.asarray(weights, terms.dtype)
     if max_steps is None:
         out = fold[None, :] == np.arange(int(fold.max()) + 1)[:, None]
@@ -341,24 +254,6 @@ def _stacked(solutions: list[Solution]) -> list[jax.Array]:
         [getattr(s, name) for s in solutions] for name in ("value", "status", "edm", "kkt_residual", "num_steps")
     ]
     return [jnp.stack([jnp.asarray(v) for v in column]) for column in columns]
-
-
-def _folds(folds: Any, n: int) -> np.ndarray:
-    if np.ndim(folds) == 0:
-        count = int(folds)
-        if not 2 <= count <= n:
-            raise ValueError(f"folds must be between 2 and the {n} observations, but is {folds}.")
-        return np.arange(n) * count // n
-    fold = np.asarray(folds)
-    if fold.shape != (n,) or fold.dtype.kind not in "iu":
-        raise ValueError(
-            f"folds must be a number or integers of shape ({n},), one for each observation, but has shape {fold.shape} "
-            f"and dtype {fold.dtype}."
-        )
-    present = np.unique(fold)
-    if len(present) < 2 or not np.array_equal(present, np.arange(len(present))):
-        raise ValueError(f"folds must be numbered 0, 1, ... without gaps and at least two, but are {present[:10]}.")
-    return fold
 
 
 def _along(objective: Objective, over: str, grid: Any) -> tuple[Objective, list[jax.Array]]:

@@ -41,6 +41,8 @@ FLOORS = [
         "working_kernels",
         "working_sets",
         "sparse_paths",
+        "folds",
+        "path_records",
         "quadratics",
         "quadratic_paths",
         "wide_paths",

@@ -7,7 +7,7 @@ import pytest
 import lossgeo as lg
 from lossgeo import distributions as dist
 from lossgeo import models
-from lossgeo.paths import _folds
+from lossgeo.folds import as_folds
 
 pytestmark = pytest.mark.usefixtures("fast_compilation")
 N, D = 60, 8
@@ -82,12 +82,44 @@ def test_cross_validation_holds_out_what_it_scores(objective, data):
     per_row = np.asarray(found.log_likelihood) / 20.0
     np.testing.assert_allclose(found.standard_error, per_row.std(axis=0, ddof=1) / np.sqrt(3))
     assert found.best == grid[found.best_index] and found.mean[found.best_index] == np.max(found.mean)
+    assert len(found) == 2 and "3 of 3  best" in str(found)
 
 
 def test_contiguous_folds_cover_every_observation_once():
     for n, k in ((10, 3), (7, 7), (100, 5)):
-        sizes = np.bincount(_folds(k, n), minlength=k)
-        assert sizes.sum() == n and sizes.max() - sizes.min() <= 1 and np.all(np.diff(_folds(k, n)) >= 0)
+        sizes = np.bincount(as_folds(k, n), minlength=k)
+        assert sizes.sum() == n and sizes.max() - sizes.min() <= 1 and np.all(np.diff(as_folds(k, n)) >= 0)
+
+
+def test_folds_of_groups_of_strata_and_of_indices():
+    rng = np.random.default_rng(0)
+    group, label = rng.integers(0, 17, 100), rng.integers(0, 3, 100)
+    fold = as_folds(4, 100, groups=group)
+    assert all(len(np.unique(fold[group == g])) == 1 for g in range(17))
+    sizes = np.bincount(fold)
+    assert len(sizes) == 4 and sizes.max() - sizes.min() <= np.bincount(group).min() + 5
+    fold = as_folds(4, 100, stratify=label)
+    counts = np.stack([np.bincount(fold[label == c], minlength=4) for c in range(3)])
+    assert np.all(counts.max(axis=1) - counts.min(axis=1) <= 1) and np.all(np.bincount(fold) == 25)
+    held_out = [np.flatnonzero(fold == f) for f in range(4)]
+    np.testing.assert_array_equal(as_folds(held_out, 100), fold)
+    pairs = [(np.setdiff1d(np.arange(100), out), out) for out in held_out]
+    np.testing.assert_array_equal(as_folds(pairs, 100), fold)
+    np.testing.assert_array_equal(as_folds(list(fold), 100), fold)
+
+
+def test_the_rule_of_one_standard_error():
+    mean = np.array([-3.0, -2.05, -1.95, -2.0, -4.0])
+    spread = np.array([[0.1], [-0.1], [0.0]])  # a standard error of 0.058
+    terms = 20.0 * (mean + spread)
+    found = lg.paths.CrossValidation(
+        jnp.arange(5.0), jnp.asarray(terms), jnp.repeat(jnp.arange(3), 20), jnp.zeros((3, 5), int), jnp.zeros((3, 5))
+    )
+    assert found.best_index == 2 and found.one_standard_error_index == 2
+    wider = lg.paths.CrossValidation(
+        found.grid, jnp.asarray(20.0 * (mean + 2 * spread)), found.fold, found.status, found.edm
+    )
+    assert wider.one_standard_error_index == 1 and wider.one_standard_error == 1.0
 
 
 def test_the_best_of_several_starts():
@@ -125,6 +157,23 @@ def test_faults_of_a_path_are_named(objective, data, change, message):
 def test_faults_of_folds_are_named(objective, data, folds, message):
     with pytest.raises(ValueError, match=message):
         lg.cross_validate(objective, INIT, *data, grid=GRID, folds=folds)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"folds": 3, "groups": np.zeros(N - 1)}, r"groups must have shape \(60,\)"),
+        ({"folds": 3, "groups": np.arange(N) % 2}, "2 groups, fewer than the 3 folds"),
+        ({"folds": 3, "groups": np.arange(N), "stratify": np.arange(N)}, "both are given"),
+        ({"folds": np.arange(N) % 3, "stratify": np.arange(N)}, "the folds themselves are given"),
+        ({"folds": [np.arange(30), np.arange(29, N)]}, "0 are never held out and 1 more than once"),
+        ({"folds": [np.arange(30), np.arange(30, N + 1)]}, r"folds\[1\] must list"),
+        ({"folds": [(np.arange(30), np.arange(31, N))]}, r"folds\[0\] must be fitted to all"),
+    ],
+)
+def test_faults_of_labels_and_indices_are_named(given, message):
+    with pytest.raises(ValueError, match=message):
+        as_folds(n=N, **given)
 
 
 def test_other_faults():
