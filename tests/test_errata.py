@@ -8,8 +8,11 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lossgeo import geometry as geo
+
+pytestmark = pytest.mark.usefixtures("fast_compilation")
 
 P, Q = jnp.array([0.2, 0.3, 0.5]), jnp.array([0.6, 0.3, 0.1])
 

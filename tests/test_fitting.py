@@ -12,6 +12,8 @@ import lossgeo as lg
 from lossgeo import distributions as dist
 from lossgeo import solvers, supports
 
+pytestmark = pytest.mark.usefixtures("fast_compilation")
+
 RNG = np.random.default_rng(8)
 N = 60
 X = RNG.normal(size=(N, 3))

@@ -7,6 +7,8 @@ import pytest
 
 from lossgeo import linalg
 
+pytestmark = pytest.mark.usefixtures("fast_compilation")
+
 RNG = np.random.default_rng(3)
 
 

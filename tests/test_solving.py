@@ -11,6 +11,8 @@ import lossgeo as lg
 from lossgeo import distributions as dist
 from lossgeo import solvers, supports
 
+pytestmark = pytest.mark.usefixtures("fast_compilation")
+
 RNG = np.random.default_rng(4)
 X = jnp.asarray(RNG.normal(size=(40, 4)))
 LABELS = jnp.asarray((RNG.uniform(size=40) < 1 / (1 + np.exp(-X @ np.array([1.0, -1.0, 0.5, 0.0])))).astype(float))

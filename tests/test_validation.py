@@ -11,6 +11,8 @@ from lossgeo import links, models, supports
 from lossgeo.posing import pose
 from lossgeo.validation import check_values, prepare, raise_for
 
+pytestmark = pytest.mark.usefixtures("fast_compilation")
+
 RNG = np.random.default_rng(7)
 N = 30
 X = RNG.normal(size=(N, 2))

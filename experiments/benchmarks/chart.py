@@ -37,8 +37,8 @@ def chart(results: list[dict[str, Any]], path: pathlib.Path) -> None:
         fastest = next(iter(found.values()))[0]
         ax.barh(row, fastest - 1.0, left=1.0, height=0.62, color="#cfe0f3" if fastest >= 1 else "#f3d3cf", zorder=1)
         ax.annotate(
-            f"{fastest:.2g}×", (max(fastest, 1.0), row), (4, -1), textcoords="offset points", va="top", fontsize=6.5,
-            color="0.35",
+            f"{fastest:.2g}×", (1.0, row), (-5 if fastest >= 1 else 5, 0), textcoords="offset points", va="center",
+            ha="right" if fastest >= 1 else "left", fontsize=8, color="0.25",
         )  # fmt: skip
         for name, (ratio, gap) in found.items():
             color = colors[name.split()[0].rstrip(",")]

@@ -4,7 +4,17 @@ import pytest
 from evaluation import group
 
 SLOW = frozenset(
-    {"beta_binomial", "half_student_t", "negative_binomial", "ordered_probit", "poisson hurdle", "student_t 2.7"}
+    {
+        "beta 0.6",
+        "beta 2.4",
+        "beta_binomial",
+        "half_student_t",
+        "negative_binomial",
+        "ordered_probit",
+        "poisson hurdle",
+        "student_t 2.7",
+        "von_mises",
+    }
 )
 """Families whose programs compile for long: incomplete beta functions, sums of unknown length, their derivatives."""
 

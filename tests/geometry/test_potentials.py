@@ -11,7 +11,13 @@ from geometry_cases import CASES, NAMES
 
 from lossgeo import geometry as geo
 
-EVERY = pytest.mark.parametrize("index", range(len(CASES)), ids=NAMES)
+SLOW = {"beta", "von Mises"}
+"""Potentials whose third derivatives compile for long."""
+EVERY = pytest.mark.parametrize(
+    "index",
+    [pytest.param(k, marks=pytest.mark.slow) if name in SLOW else k for k, name in enumerate(NAMES)],
+    ids=NAMES,
+)
 
 
 def inner(u, v):

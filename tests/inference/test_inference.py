@@ -10,6 +10,8 @@ import lossgeo as lg
 from lossgeo import distributions as dist
 from lossgeo import supports
 
+pytestmark = pytest.mark.usefixtures("fast_compilation")
+
 RNG = np.random.default_rng(9)
 N = 120
 X = RNG.normal(size=(N, 3))

@@ -17,6 +17,8 @@ import lossgeo as lg
 from lossgeo import distributions as dist
 from lossgeo import supports
 
+pytestmark = pytest.mark.usefixtures("fast_compilation")
+
 HERE = pathlib.Path(__file__).parent
 
 

@@ -14,6 +14,8 @@ from problems import BY_NAME, CASES, KINKED, WIDE, WIDE_KINKED, logistic
 from lossgeo import solvers
 from lossgeo.solvers import Status
 
+pytestmark = pytest.mark.usefixtures("fast_compilation")
+
 SOLVERS = {
     "newton": solvers.Newton(),
     "newton_cg": solvers.NewtonCG(),
