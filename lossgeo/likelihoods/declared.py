@@ -15,7 +15,7 @@ from lossgeo._pytree import as_function, pytree, static
 from lossgeo.distributions import is_distribution
 from lossgeo.distributions.foreign import event_ndim_of, support_of
 from lossgeo.losses import MarginLoss
-from lossgeo.losses.empirical_risk import RECORDS
+from lossgeo.losses.empirical_risk import RECORDS, comparison
 from lossgeo.supports import Support, boolean
 
 __all__ = ["FunctionLikelihood", "Likelihood", "ModelLikelihood", "likelihood", "pseudo_likelihood"]
@@ -202,8 +202,7 @@ class LossOfModel:
     def __call__(self, params: Any, *data: Any) -> jax.Array:
         """Terms of shape ``(n,)``."""
         inputs, target = _split(data)
-        pointwise = self.loss.pointwise if isinstance(self.loss, RECORDS) else self.loss
-        return -pointwise(self.model(params, *inputs), target)
+        return -comparison(self.loss)(self.model(params, *inputs), target)
 
     def target_support(self) -> Support | None:
         """Labels 0 and 1 for a margin loss; unknown for another."""

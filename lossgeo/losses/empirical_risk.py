@@ -28,6 +28,11 @@ RECORDS = (MarginLoss, RegressionLoss, DevianceLoss)
 """Losses that compare a prediction with a target by ``pointwise``."""
 
 
+def comparison(loss: Any) -> Callable[[Any, Any], Any]:
+    """``(prediction, target) -> (n,)`` of a loss: of a record ``pointwise``, and a function as it is."""
+    return loss.pointwise if isinstance(loss, RECORDS) else loss
+
+
 @pytree
 class EmpiricalRisk:
     """The mean loss of a model; see :func:`empirical_risk`."""
@@ -44,8 +49,7 @@ class EmpiricalRisk:
         if not data:
             raise ValueError("an empirical risk needs data: pass the inputs of the model and, last, the target.")
         *inputs, target = data
-        compare = self.loss.pointwise if isinstance(self.loss, RECORDS) else self.loss
-        terms = jnp.asarray(compare(self.model(params, *inputs), target))
+        terms = jnp.asarray(comparison(self.loss)(self.model(params, *inputs), target))
         if terms.ndim != 1:
             raise ValueError(
                 f"the loss must have shape (n,), one value for each observation, but has shape {terms.shape}. Leave "

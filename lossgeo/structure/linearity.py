@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from lossgeo.structure.discovery import CALLS, DERIVATIVE_RULES
+from lossgeo.structure.rows import ELEMENTWISE
 
 __all__ = ["is_affine", "is_generalized_linear", "is_shift"]
 
@@ -18,13 +19,6 @@ REARRANGEMENTS = frozenset(
 """Linear operations that move entries about, and may not be given an index that depends on the argument."""
 
 SUMS = frozenset(["add", "sub", "add_any"])
-
-ENTRYWISE = frozenset(
-    "abs acos acosh add add_any and asin asinh atan atan2 atanh ceil clamp cos cosh digamma div eq erf erf_inv erfc "
-    "exp exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not "
-    "or pow rem round rsqrt select_n sign sin sinh sqrt square sub tan tanh xor".split()
-)
-"""Functions of single entries."""
 
 
 class _Kind(NamedTuple):
@@ -122,7 +116,7 @@ def _result(equation: Any, operands: list[_Kind | None], out: Any) -> _Kind | No
     linear = all(k.affine for k in dependent) and _is_linear(name, operands)
     linear = linear and jnp.issubdtype(out.aval.dtype, jnp.floating)
     shapes = {v.aval.shape for v, k in zip(equation.invars, operands, strict=True) if k is not None}
-    if name in ENTRYWISE and len({k.source for k in dependent}) == 1 and shapes == {out.aval.shape}:
+    if name in ELEMENTWISE and len({k.source for k in dependent}) == 1 and shapes == {out.aval.shape}:
         return _Kind(linear, dependent[0].source)
     if linear:
         return _Kind(True, out)

@@ -24,6 +24,8 @@ ELEMENTWISE = frozenset(
     select_n sign sin sinh sqrt square stop_gradient sub tan tanh xor zeta
     """.split()
 )
+"""Primitives of which each entry of the result is a function of the entries of the operands at the same place."""
+
 REDUCTIONS = frozenset("reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or argmax argmin".split())
 CUMULATIVE = frozenset("cumsum cumprod cummax cummin cumlogsumexp".split())
 
