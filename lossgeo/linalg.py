@@ -179,11 +179,7 @@ def transposed_product(rows: jax.Array, x: jax.Array) -> jax.Array:
         return jax.lax.optimization_barrier(rows.T) @ x if rows.shape[1] > 1 else rows.T @ x
 
     def blocked(rows: jax.Array, x: jax.Array) -> jax.Array:
-        blocks = x.shape[0] // GRAM_ROWS
-        whole = blocks * GRAM_ROWS
-        split = x[:whole].reshape(blocks, GRAM_ROWS, -1)
-        sums = jax.lax.dot_general(rows[:whole, 0].reshape(blocks, GRAM_ROWS), split, (((1,), (1,)), ((0,), (0,))))
-        return jnp.sum(sums, axis=0)[None, :] + product(rows[whole:], x[whole:])
+        return _sum_over_rows(product, rows, x)
 
     if x.shape[0] < 8 * GRAM_ROWS or rows.shape[1] > 1:
         return product(rows, x)

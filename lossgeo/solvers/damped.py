@@ -16,6 +16,12 @@ PREDICTED = 0.1
 CLOSE = 100.0
 """Expected decrease, in units of the tolerance, from which on curvature stays what it is."""
 
+CLOSER = 1e4
+"""The same where that is below ``TINY``: curvature there has six or more digits of that at the optimum."""
+
+TINY = 1e-7
+"""Nats: half the square of a distance of 4e-4 standard errors, over which curvature hardly changes."""
+
 
 class DampedState(NamedTuple):
     """State of a damped Newton iteration."""
@@ -150,7 +156,7 @@ class Damped:
 
         reuses, kept, close = self.reuses_curvature(flat), state.curvature, jnp.asarray(False)
         if reuses:
-            close = state.edm <= CLOSE * tol
+            close = state.edm <= jnp.maximum(CLOSE * tol, jnp.minimum(CLOSER * tol, TINY))
             corrected = self.updated(kept, z - state.z, grad - state.grad)
             kept = jnp.where(accept & ~first & ~close, corrected, kept)
         z, value, grad = (
