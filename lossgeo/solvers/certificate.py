@@ -211,23 +211,9 @@ def _dense(
     finite = jnp.all(jnp.isfinite(hessian))
     if p == 0:
         zero = jnp.zeros((), z.dtype)
+        nothing = jnp.zeros(2, z.dtype)
         return Certificate(
-            zero,
-            zero,
-            zero,
-            zero,
-            z,
-            zero + 1.0,
-            z,
-            z,
-            jnp.zeros(2, z.dtype),
-            zero,
-            z,
-            free,
-            hessian,
-            jnp.asarray(True),
-            resolution,
-            zero,
+            zero, zero, zero, zero, z, zero + 1.0, z, z, nothing, zero, z, free, hessian, finite, resolution, zero
         )
     scaled, scale = jnp.where(jnp.isfinite(hessian), hessian, 0.0), jnp.ones_like(z)
     scaled = flat.blocks(z).on_face(scaled, faces)
