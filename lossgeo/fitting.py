@@ -24,8 +24,8 @@ from lossgeo.validation import Checks, check_values, prepare, raise_for, raise_f
 
 __all__ = ["Fit", "FitError", "fit", "tolerance"]
 
-FEW_DIGITS = 1e-11
-"""Least eigenvalue of the equilibrated Hessian below which standard errors have fewer than about five digits."""
+FEW_DIGITS = 1e-9
+"""Least eigenvalue of the equilibrated Hessian below which standard errors may have fewer than seven digits."""
 
 
 class FitError(RuntimeError):
@@ -217,8 +217,11 @@ def fit(
     else:
         posed, solution = drive(*problem, tol, max_steps, solver, callback, callback_every, progress)
     if isinstance(solver, str) and max_steps is None and _is_ill_conditioned(posed, solution):
-        _, again, _ = _solve_checked(*problem, tol, max_steps, LevenbergMarquardt())
-        if int(again.status) == Status.CONVERGED:
+        # An optimum that was found is only looked at in better coordinates; anything else starts anew.
+        start = solution.params if int(solution.status) == Status.CONVERGED else params
+        _, again, _ = _solve_checked(objective, start, data, weights, tol, max_steps, LevenbergMarquardt())
+        better = int(solution.status) != Status.CONVERGED and float(again.edm) < float(solution.edm)
+        if int(again.status) == Status.CONVERGED or better:
             reason = "the Hessian is singular to working precision, the rows of the model are not"
             plan = None if again.plan is None else dataclasses.replace(again.plan, reason=reason)
             solution = dataclasses.replace(again, plan=plan)

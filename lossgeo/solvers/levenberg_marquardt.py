@@ -107,7 +107,9 @@ class LevenbergMarquardt:
         first = state.num_steps < 0
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(factor)) & jnp.all(jnp.isfinite(rotated + remainder))
         accept = finite & (first | (ratio > LEAST_AGREEMENT))
-        gained = accept & (first | (state.value - value > _noise(value)))
+        # A decrease of many terms that was not predicted is rounding error, be it a large one.
+        foreseen = (state.value - value > _noise(value)) & (state.predicted > _noise(value))
+        gained = accept & (first | foreseen)
 
         gain = jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * jnp.minimum(ratio, 1.0) - 1.0) ** 3)
         lowered = jnp.maximum(state.damping * jnp.where(first, 1.0, gain), eps**2)
