@@ -127,6 +127,15 @@ def test_every_solver_of_kinks_knows_those_of_groups(solver):
     np.testing.assert_array_equal(fit.params["coef"] == 0, fitted("bernoulli", "rows").params["coef"] == 0)
 
 
+def test_a_group_that_has_just_left_its_kink_is_an_optimum_as_any_other():
+    # Its norm is no parabola within a standard error, which must not count as a plateau.
+    strength = np.max(np.linalg.norm((X.T @ (Y - Y.mean())).reshape(M, G), axis=1)) * (1 - 1e-6)
+    init = {"coef": jnp.zeros((M, G)), "intercept": jnp.zeros(())}
+    fit = lg.fit(objective(lg.likelihood(normal), "rows", strength), init, X, Y)
+    norm = np.linalg.norm(fit.params["coef"], axis=1)
+    assert np.sum(norm > 0) == 1 and 0 < norm.max() < 1e-3 and fit.status == lg.Status.CONVERGED
+
+
 def test_the_duality_gap_bounds_the_excess():
     fit, rng = fitted("normal", "rows"), np.random.default_rng(2)
     for size in (1e-3, 0.1, 1.0):

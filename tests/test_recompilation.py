@@ -81,6 +81,21 @@ def test_a_kinked_fit_compiles_once(name):
     assert traces_of(fit_with(SMOOTH[name], dist.Laplace), Counted(normal), X) == 0
 
 
+def test_a_fit_of_groups_and_one_on_a_simplex_compile_once():
+    def groups(loc, scale):
+        return dist.GroupLaplace(jnp.full(4, loc), scale)
+
+    assert traces_of(fit_with("auto", groups), Counted(normal), X) == 0
+    shares, model = np.abs(X) / np.sum(np.abs(X), axis=1, keepdims=True), Counted(normal)
+
+    def on_simplex(model, x, y, scale, tol):
+        objective = lg.map_objective(lg.likelihood(model), supports={"coef": lg.supports.simplex})
+        start = {"coef": jnp.full(4, 0.25)}
+        lg.fit(objective, start, x, y, solver=solvers.MirrorDescent(), tol=tol, throw=False)
+
+    assert traces_of(on_simplex, model, shares) == 0
+
+
 def test_a_curved_fit_compiles_once():
     assert traces_of(fit_with("auto", dist.Normal), Counted(curved), 0.3 * X) == 0
 

@@ -117,7 +117,7 @@ def is_solvable(found: Found) -> str:
     if not found.atom.smooth:
         return "the loss has a kink"
     if np.any(found.fitted.group):
-        return "the penalty is the norm of a group, whose kink the solvers do not see"
+        return "the penalty is the norm of a group, which the dictionary does not solve in its textbook form"
     return ""
 
 
