@@ -48,7 +48,7 @@ class Gap(NamedTuple):
     noise: jax.Array
 
 
-@quick_jit()
+@quick_jit(small=True)
 def duality_gap(posed: Posed, params: Any) -> jax.Array:
     r"""Bound on the excess of the objective at ``params`` over its least value, in nats.
 

@@ -32,11 +32,28 @@ def hessian(fun: Callable[[jax.Array], jax.Array], z: jax.Array) -> jax.Array:
 
     Columns are Hessian-vector products, ``HESSIAN_BLOCK`` at a time.
     """
-    p = z.shape[0]
-    _, product = jax.linearize(jax.grad(fun), z)
-    basis = jnp.eye(p, dtype=z.dtype)
-    columns = jax.vmap(product)(basis) if p <= HESSIAN_BLOCK else jax.lax.map(product, basis, batch_size=HESSIAN_BLOCK)
-    return 0.5 * (columns + columns.T)
+    return second_order(fun, z)[2]()
+
+
+def second_order(
+    fun: Callable[[jax.Array], jax.Array], z: jax.Array
+) -> tuple[jax.Array, jax.Array, Callable[[], jax.Array]]:
+    """Value, gradient and a call that forms the Hessian from what these have left, for use if it is needed."""
+
+    def gradient_and_value(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        value, gradient = jax.value_and_grad(fun)(z)
+        return gradient, value
+
+    gradient, product, value = jax.linearize(gradient_and_value, z, has_aux=True)
+
+    def matrix() -> jax.Array:
+        p = z.shape[0]
+        basis = jnp.eye(p, dtype=z.dtype)
+        whole = p <= HESSIAN_BLOCK
+        columns = jax.vmap(product)(basis) if whole else jax.lax.map(product, basis, batch_size=HESSIAN_BLOCK)
+        return 0.5 * (columns + columns.T)
+
+    return value, gradient, matrix
 
 
 def equilibrate(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:

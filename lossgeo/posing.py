@@ -1,5 +1,6 @@
 """An objective joined with data, as a function of unconstrained coordinates: what solvers are given."""
 
+import functools
 from typing import Any
 
 import jax
@@ -94,6 +95,7 @@ def structure_of(problem: Problem) -> str:
     return problem.derivatives.structure.describe([path_name(path) for path, _ in paths])
 
 
+@functools.partial(jax.jit, inline=True)
 def objective_value(u: Any, posed: Posed) -> jax.Array:
     """The objective, in the precision of the parameters whatever that of the data."""
     value = posed.objective.negative_log_posterior(posed.to_params(u), posed.data, posed.weights)

@@ -24,6 +24,10 @@ from lossgeo.targets import first_value, nonpositive, raise_for_target
 __all__ = ["Checks", "check_values", "prepare", "raise_for", "raise_for_start"]
 
 
+FEW = 1 << 16
+"""Entries up to which each is looked at, with no pass ahead that tells whether all are well."""
+
+
 @pytree
 class Checks:
     """Counts of values that must not be there.
@@ -58,6 +62,8 @@ def check_values(posed: Posed, *, fitted: bool = False, seen: tuple[jax.Array, j
         leaf = jnp.asarray(leaf)
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return jnp.asarray(0)
+        if leaf.size <= FEW:
+            return jnp.sum(~jnp.isfinite(leaf))
         # One fast pass when all is well: 0 times a number that is not finite is NaN.
         total = seen[1] if seen is not None and leaf is seen[0] else jnp.sum(leaf * 0)
         return jax.lax.cond(

@@ -52,6 +52,9 @@ MOVING = 1e-3
 LARGE = 1e6
 """The same where, besides, some direction has a slope and no curvature."""
 
+AWAY = -2
+"""In place of a status: the optimum lies where the direction leads, at infinity or at the edge of a support."""
+
 
 def verdict(
     posed: Posed, u: list[jax.Array], certificate: Certificate, tol: Any, ended: Any
@@ -121,10 +124,9 @@ def verdict(
         (lost & jnp.any(far), jnp.where(far, travel, 0.0), None),
     ]
     for applies, along, named in cases:
-        named_status = runs_away(along) if named is None else named
-        status = jnp.where(applies, named_status, status).astype(jnp.int32)
+        status = jnp.where(applies, AWAY if named is None else named, status)
         direction = jnp.where(applies, along, direction)
-    return status, direction
+    return jnp.where(status == AWAY, runs_away(direction), status).astype(jnp.int32), direction
 
 
 def _is_moving(c: Certificate, z: jax.Array, travel: jax.Array) -> jax.Array:

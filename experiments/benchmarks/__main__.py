@@ -18,6 +18,7 @@ import jax  # noqa: E402
 jax.config.update("jax_enable_x64", True)
 
 from experiments.benchmarks.chart import chart  # noqa: E402
+from experiments.benchmarks.cold import COLD  # noqa: E402
 from experiments.benchmarks.hierarchy import HIERARCHY  # noqa: E402
 from experiments.benchmarks.many_fits import MANY_FITS  # noqa: E402
 from experiments.benchmarks.measure import measure, table  # noqa: E402
@@ -25,7 +26,7 @@ from experiments.benchmarks.overhead import OVERHEAD  # noqa: E402
 from experiments.benchmarks.path_workloads import PATH_WORKLOADS  # noqa: E402
 from experiments.benchmarks.workloads import WORKLOADS as FIT_WORKLOADS  # noqa: E402
 
-WORKLOADS = FIT_WORKLOADS | MANY_FITS | HIERARCHY | PATH_WORKLOADS | OVERHEAD
+WORKLOADS = FIT_WORKLOADS | MANY_FITS | HIERARCHY | PATH_WORKLOADS | OVERHEAD | COLD
 
 
 def main() -> int:

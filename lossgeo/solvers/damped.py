@@ -1,5 +1,6 @@
 """The damped Newton iteration, whatever way the curvature is held and the linear systems are solved."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -90,6 +91,11 @@ class Damped:
         """What is kept of the Hessian at ``z``."""
         raise NotImplementedError
 
+    def evaluate(self, flat: FlatProblem, z: jax.Array) -> tuple[jax.Array, jax.Array, Callable[[], jax.Array]]:
+        """The function and its gradient at ``z``, and a call that gives the curvature there."""
+        value, grad = flat.value_and_grad(z)
+        return value, grad, lambda: self.curvature(flat, z)
+
     def updated(self, curvature: jax.Array, step: jax.Array, change: jax.Array) -> jax.Array:
         """Curvature that is kept, corrected by the change of the gradient along a step."""
         return curvature
@@ -138,7 +144,7 @@ class Damped:
         flat = FlatProblem(problem)
         faces = flat.faces(state.z, state.grad)
         z = flat.project(state.z + state.length * state.direction, faces)
-        value, grad = flat.value_and_grad(z)
+        value, grad, curvature_there = self.evaluate(flat, z)
         ratio = self._agreement(flat, state, faces, z, value, grad, state.edm <= tol)
         first = state.num_steps < 0
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(grad))
@@ -168,7 +174,7 @@ class Damped:
             worth_keeping = jnp.where(close, ~state.stale, jnp.abs(ratio - 1.0) < PREDICTED)
             given = jnp.all(jnp.isfinite(kept))
             keep = jnp.where(accept, jnp.where(first, given, worth_keeping), ~state.stale)
-        curvature = jax.lax.cond(keep, lambda: kept, lambda: self.curvature(flat, z))
+        curvature = jax.lax.cond(keep, lambda: kept, lambda: self.curvature(flat, z) if reuses else curvature_there())
         stale = keep & ((accept & ~first & ~close) | state.stale) if reuses else jnp.asarray(False)
         found = self.direction(flat, z, curvature, flat.faces(z, grad), damping)
 

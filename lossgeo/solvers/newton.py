@@ -1,6 +1,7 @@
 """Newton with a dense Hessian: the solver of problems of moderate size."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +52,10 @@ class Newton(Damped):
     def curvature(self, flat: FlatProblem, z: jax.Array) -> jax.Array:
         """The Hessian, shape ``(p, p)``."""
         return flat.hessian(z)
+
+    def evaluate(self, flat: FlatProblem, z: jax.Array) -> tuple[jax.Array, jax.Array, Callable[[], jax.Array]]:
+        """See :meth:`Damped.evaluate`; the Hessian goes on from the gradient, unless it is kept over several steps."""
+        return super().evaluate(flat, z) if self.reuses_curvature(flat) else flat.second_order(z)
 
     def updated(self, curvature: jax.Array, step: jax.Array, change: jax.Array) -> jax.Array:
         """See :meth:`Damped.updated`; by Broyden, Fletcher, Goldfarb and Shanno where the curvature is positive."""

@@ -34,6 +34,10 @@ class Derivatives(Protocol):
         """Both at once, ravelled: shapes ``(p,)`` and ``(p, p)``."""
         ...
 
+    def second_order(self, u: Any, args: Any) -> tuple[jax.Array, jax.Array, Callable[[], jax.Array]]:
+        """The function, its ravelled gradient, and a call that forms the Hessian from what these have left."""
+        ...
+
     def hessian_product(self, u: Any, args: Any) -> Callable[[jax.Array], jax.Array]:
         """The map ``v -> H v`` on ravelled vectors."""
         ...
@@ -166,6 +170,13 @@ class FlatProblem:
         if known is None:
             return linalg.hessian(self.value, z)
         return known.hessian(self.unravel(z), self._problem.args)
+
+    def second_order(self, z: jax.Array) -> tuple[jax.Array, jax.Array, Callable[[], jax.Array]]:
+        """The function, its gradient, and a call that forms the Hessian from what these have left."""
+        known = self._problem.derivatives
+        if known is None:
+            return linalg.second_order(self.value, z)
+        return known.second_order(self.unravel(z), self._problem.args)
 
     def gradient_and_hessian(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Gradient and Hessian, in one pass where the structure is known."""

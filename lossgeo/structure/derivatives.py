@@ -81,24 +81,27 @@ class RowDerivatives:
         flat = split.assemble(split.pull_back(rows), other)
         return value + rest, [g + f for g, f in zip(grads, split.unravel(flat), strict=True)]
 
+    def second_order(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array, Callable[[], jax.Array]]:
+        """Value, gradient, shape ``(p,)``, and a call that forms the Hessian from what these have left."""
+        value, gradient, hessian = self._of_rows(u, args)
+        z, unravel = ravel_pytree(u)
+        rest = linalg.second_order(lambda z: self._remainder(unravel(z), args), z)
+        return value + rest[0], gradient + rest[1], lambda: hessian() + rest[2]()
+
     def hessian(self, u: list[jax.Array], args: Any) -> jax.Array:
         """Hessian, shape ``(p, p)``, in the order of the ravelled ``u``."""
         return self.gradient_and_hessian(u, args)[1]
 
     def gradient_and_hessian(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array]:
         """Gradient, shape ``(p,)``, and Hessian, shape ``(p, p)``, in one pass over the rows."""
-        gradient, hessian = self.of_rows(u, args)
-        rest = self.of_remainder(u, args)
-        return gradient + rest[0], hessian + rest[1]
+        _, gradient, hessian = self.second_order(u, args)
+        return gradient, hessian()
 
     def of_remainder(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array]:
         """The same of what is added to the rows alone."""
         z, unravel = ravel_pytree(u)
-
-        def remainder(z: jax.Array) -> jax.Array:
-            return self._remainder(unravel(z), args)
-
-        return jax.grad(remainder)(z), linalg.hessian(remainder, z)
+        _, gradient, hessian = linalg.second_order(lambda z: self._remainder(unravel(z), args), z)
+        return gradient, hessian()
 
     def remainder_product(self, u: list[jax.Array], args: Any) -> Callable[[jax.Array], jax.Array]:
         """The map ``v -> R v`` with the Hessian ``R`` of what is added to the rows alone."""
@@ -107,8 +110,16 @@ class RowDerivatives:
 
     def of_rows(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array]:
         """The same of the rows alone."""
+        _, gradient, hessian = self._of_rows(u, args)
+        return gradient, hessian()
+
+    def _of_rows(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array, Callable[[], jax.Array]]:
+        """See :meth:`second_order`."""
         split = _Split(self, u, args)
-        (rows_gradient, other_gradient), push = split.derivatives()
+        value, (rows, other), push = split.second_order()
+        return value, split.assemble(split.pull_back(rows), other), lambda: self._hessian_of_rows(split, push)
+
+    def _hessian_of_rows(self, split: "_Split", push: Callable[..., Any]) -> jax.Array:
         num_columns = [p.shape[1] for p in self.structure.predictors]
         zeros = [jnp.zeros_like(e) for e in split.etas]
         nothing = jnp.zeros_like(split.other)
@@ -143,8 +154,9 @@ class RowDerivatives:
             cross = [c.reshape(split.other.size, -1) for c in cross]
             blocks = [[*row, c.T] for row, c in zip(blocks, cross, strict=True)] + [[*cross, corner]]
         matrix = jnp.block(blocks)
-        matrix = matrix[split.order[:, None], split.order[None, :]]
-        return split.assemble(split.pull_back(rows_gradient), other_gradient), 0.5 * (matrix + matrix.T)
+        if not split.in_order:
+            matrix = matrix[split.order[:, None], split.order[None, :]]
+        return 0.5 * (matrix + matrix.T)
 
     def _block(self, left: jax.Array, right: jax.Array, weights: jax.Array, *, symmetric: bool) -> jax.Array:
         """See :func:`_block`; by the products of pairs where they are at hand."""
@@ -227,14 +239,21 @@ class _Split:
         self._structure = structure
         self.places = _places(structure, [leaf.size for leaf in u])
         self.order = np.argsort(self.places)
+        self.in_order = bool(np.all(self.places == np.arange(self.places.size)))
         flat, self.unravel = ravel_pytree(u)
         self._shapes = [p.shape for p in structure.predictors]
         self.designs = structure.designs(u, args)
         self.etas, self.other = self._predict(flat)
         weights = derivatives._weights(args)
 
+        used = [p.leaf for p in structure.predictors]
+        others = [i for i in range(len(u)) if i not in used]
+        ends = np.cumsum([0, *(u[i].size for i in others)])
+
         def loss(etas: list[jax.Array], other: jax.Array) -> jax.Array:
-            full = self.unravel(self.assemble([jnp.zeros(s[::-1], flat.dtype) for s in self._shapes], other))
+            full = list(u)  # the leaves of linear predictors, which the rest does not use, and the others
+            for i, start, end in zip(others, ends[:-1], ends[1:], strict=True):
+                full[i] = other[start:end].reshape(u[i].shape)
             terms = structure.rest(etas, full, args)
             return -jnp.sum(terms if weights is None else jnp.asarray(weights, terms.dtype) * terms)
 
@@ -242,7 +261,7 @@ class _Split:
 
     def _predict(self, flat: jax.Array) -> tuple[list[jax.Array], jax.Array]:
         """Linear predictors ``(n, k)`` and other parameters of a ravelled vector; linear."""
-        ordered = flat[self.places]
+        ordered = flat if self.in_order else flat[self.places]
         etas, start = [], 0
         for design, (d, k) in zip(self.designs, self._shapes, strict=True):
             columns = ordered[start : start + d * k]
@@ -270,11 +289,22 @@ class _Split:
 
     def assemble(self, coefficients: list[jax.Array], other: jax.Array) -> jax.Array:
         """Ravelled vector from coefficients ``(k, d)`` and other parameters."""
-        return jnp.concatenate([*(jnp.ravel(c) for c in coefficients), other])[self.order]
+        parts = jnp.concatenate([*(jnp.ravel(c) for c in coefficients), other])
+        return parts if self.in_order else parts[self.order]
 
     def derivatives(self) -> tuple[Any, Callable[..., Any]]:
         """Gradient in linear predictors and others, and the linear map from changes of these to changes of it."""
-        return jax.linearize(jax.grad(self.loss, argnums=(0, 1)), self.etas, self.other)
+        return self.second_order()[1:]
+
+    def second_order(self) -> tuple[jax.Array, Any, Callable[..., Any]]:
+        """The value, and what :meth:`derivatives` has."""
+
+        def gradient_and_value(etas: list[jax.Array], other: jax.Array) -> tuple[Any, jax.Array]:
+            value, gradient = jax.value_and_grad(self.loss, argnums=(0, 1))(etas, other)
+            return gradient, value
+
+        gradient, push, value = jax.linearize(gradient_and_value, self.etas, self.other, has_aux=True)
+        return value, gradient, push
 
 
 def _places(structure: RowStructure, leaf_sizes: list[int]) -> np.ndarray:
