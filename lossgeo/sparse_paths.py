@@ -150,8 +150,15 @@ def sparse_folds(
 def strengths_of(posed: Posed, objectives: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray]:
     """Strengths of the leaf with kinks, shape ``(g, d)``, and what each objective adds to the value of the first."""
     bare = dataclasses.replace(posed, data=(), weights=None)
-    found = [_kinks_of(dataclasses.replace(bare, objective=objective), size) for objective in objectives]
-    strengths, constants = (np.stack(column).astype(float) for column in zip(*jax.device_get(found), strict=True))
+    along = [jax.tree.leaves(objective) for objective in objectives]
+    changes = tuple(any(leaf is not leaves[0] for leaf in leaves[1:]) for leaves in zip(*along, strict=True))
+    leaves = [
+        np.stack([np.asarray(leaf) for leaf in column]) if moves else column[0]
+        for moves, column in zip(changes, zip(*along, strict=True), strict=True)
+    ]
+    if not any(changes):
+        leaves, changes = [np.asarray(leaf)[None] for leaf in leaves], (True,) * len(leaves)
+    strengths, constants = (np.asarray(column, float) for column in _kinks_of(bare, leaves, changes, size))
     return strengths, constants - constants[0]
 
 
@@ -166,7 +173,8 @@ class _Walk:
 
     def __init__(self, posed: list[Posed], state: WorkingState, plan: Any, tol: float):
         self.posed, self.state, self.plan, self.tol = posed, state, plan, tol
-        self.strengths, self.constants = strengths_of(posed[0], [p.objective for p in posed], state.x.size)
+        strengths, self.constants = strengths_of(posed[0], [p.objective for p in posed], state.x.size)
+        self.strengths = strengths.astype(state.setup.strength.dtype)
         self.points: list[_Point] = []
         self.tries = TRIES
 
@@ -296,14 +304,23 @@ def to_params(posed: Posed, x: jax.Array, v: jax.Array, solver: WorkingSet) -> A
     return jax.vmap(lambda x, v: posed.to_params(rows.join(x, v)))(x, v)
 
 
-@quick_jit(static_argnames="size")
-def _kinks_of(posed: Posed, size: int) -> tuple[jax.Array, jax.Array]:
-    """Strengths of the leaf with kinks, and minus the log-prior at the kinks; of a posed problem without data."""
-    u = posed.to_unconstrained(posed.template)
-    centers, strengths, _ = kinks(u, posed)
-    at = [jnp.where(s > 0, c, w) for c, s, w in zip(centers, strengths, u, strict=True)]
-    entries = posed.objective.prior.entries(posed.template) or []
-    kinked = [isinstance(entry.distribution, Laplace) for entry in entries]
-    strength = jnp.ravel(strengths[kinked.index(True)])
-    assert strength.size == size
-    return strength, -posed.objective.prior.log_prior(posed.to_params(at))
+@quick_jit(static_argnames=("changes", "size"))
+def _kinks_of(posed: Posed, leaves: list[Any], changes: tuple[bool, ...], size: int) -> tuple[jax.Array, jax.Array]:
+    """Strengths of the leaf with kinks, and minus the log-prior at the kinks; of a posed problem without data.
+
+    For each entry of those ``leaves`` of the objective that change.
+    """
+    tree = jax.tree.structure(posed.objective)
+
+    def one(leaves: list[Any]) -> tuple[jax.Array, jax.Array]:
+        here = dataclasses.replace(posed, objective=jax.tree.unflatten(tree, leaves))
+        u = here.to_unconstrained(here.template)
+        centers, strengths, _ = kinks(u, here)
+        at = [jnp.where(s > 0, c, w) for c, s, w in zip(centers, strengths, u, strict=True)]
+        entries = here.objective.prior.entries(here.template) or []
+        kinked = [isinstance(entry.distribution, Laplace) for entry in entries]
+        strength = jnp.ravel(strengths[kinked.index(True)])
+        assert strength.size == size
+        return strength, -here.objective.prior.log_prior(here.to_params(at))
+
+    return jax.vmap(one, in_axes=([0 if moves else None for moves in changes],))(leaves)

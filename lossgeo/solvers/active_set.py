@@ -72,7 +72,7 @@ class ActiveSet:
         self._outside = self._root > 0
         self._index, self._signs = np.empty(0, int), np.empty(0)
         self._hessian, self._inverse = np.empty((0, p)), np.empty((0, 0))
-        self._count = 0
+        self._count, self._scratch = 0, np.empty(0)
         self.x, self.gradient, self.num_steps = np.zeros(p), gradient.copy(), 0
         if len(free):
             if not np.all(self._outside[free]):
@@ -224,7 +224,7 @@ class ActiveSet:
         inverse, shift, new = inverse / unit[keep][:, None] / unit[keep][None, :], shift[:, keep], new[keep]
         self._reserve(k + m)
         product = shift @ inverse
-        self._inverse[:k, :k] += product @ shift.T
+        self._inverse[:k, :k] += np.matmul(product, shift.T, out=self._scratch[: k * k].reshape(k, k))
         self._inverse[:k, k : k + m], self._inverse[k : k + m, :k] = -product, -product.T
         self._inverse[k : k + m, k : k + m] = inverse
         self._hessian[k : k + m] = rows[keep]
@@ -237,7 +237,7 @@ class ActiveSet:
         columns = self._inverse[:k, places]
         unit = self.unit[self._index[places]]
         block = _inverse(columns[places] * unit[:, None] * unit[None, :]) * unit[:, None] * unit[None, :]
-        self._inverse[:k, :k] -= columns @ (block @ columns.T)
+        self._inverse[:k, :k] -= np.matmul(columns, block @ columns.T, out=self._scratch[: k * k].reshape(k, k))
         self._outside[self._index[places]] = True
         for place in places[::-1]:
             last = self._count = self._count - 1
@@ -253,7 +253,8 @@ class ActiveSet:
         if size > len(self._index):
             k, room = self._count, max(64, size, len(self._index) * 3 // 2)
             index, signs, hessian = np.empty(room, int), np.empty(room), np.empty((room, len(self._base)))
-            inverse = np.empty((room, room))
+            # New memory for each product would be cleared by the system, page by page.
+            inverse, self._scratch = np.empty((room, room)), np.empty(room * room)
             index[:k], signs[:k], hessian[:k] = self._index[:k], self._signs[:k], self._hessian[:k]
             inverse[:k, :k] = self._inverse[:k, :k]
             self._index, self._signs, self._hessian, self._inverse = index, signs, hessian, inverse
