@@ -115,8 +115,9 @@ def solve_by_moments(problem: Problem, tol: jax.Array) -> FromMoments | None:
         # Of the way to the optimum so much is missed, for the digits of the curvature.
         missed = linalg.rank_tolerance(z.shape[0], z.dtype) / pivot
         finite = jnp.all(jnp.isfinite(state.z)) & jnp.isfinite(state.value)
-        converged = finite & (count > 0) & (state.edm <= tol) & (moved <= tol) & (moved * missed**2 <= eps**1.5)
         # A correction that is not far smaller than the one before shows that there are no digits left to gain.
+        settled = (moved * missed**2 <= eps**1.5) | (moved >= 0.1 * edm)
+        converged = finite & (count > 0) & (state.edm <= tol) & (moved <= tol) & settled
         going = finite & ~converged & (count < CORRECTIONS) & (moved < 0.1 * edm)
         moments = jax.lax.cond(going, lambda: rows.around(moments, state.z), lambda: moments)
         return (
