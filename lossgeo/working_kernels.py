@@ -235,6 +235,8 @@ def descend(
     model: Model,
     x: jax.Array,
     v: jax.Array,
+    eta: jax.Array,
+    gradient: jax.Array,
     tol: Any,
     enough: Any,
     max_steps: Any,
@@ -249,6 +251,7 @@ def descend(
     return descend_reduced(
         rows.loss, columns, offset, strength, model, x, v,
         tol=tol, enough=enough, max_steps=max_steps, bend=bend, sweeps=sweeps, joint=joint,
+        known=(eta, gradient),
     )  # fmt: skip
 
 

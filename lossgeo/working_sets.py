@@ -37,8 +37,13 @@ PATIENCE = 6
 """Rounds without one whole Newton step on the joint model after which another solver takes over."""
 
 
-GROW = 256
-"""Violating columns that a round may always add; with many in use, as many as four fifths of them."""
+GROW = 2.0
+"""Violating columns that a round may always add, relative to the square root of all: a model of these then costs less
+than a few looks at all columns. With many in use, as many as four fifths of them may be added."""
+
+
+GROW_LEAST = 64
+"""Violating columns that a round may add in any case."""
 
 
 FIRST_LEVEL = 12.0
@@ -57,11 +62,15 @@ SWAP = 64
 """Columns that are exchanged at a time in a working set that otherwise stays."""
 
 
+FEW = 8
+"""Columns that are exchanged at a time where no more than these are missing."""
+
+
 CAUTIOUS = 4
 """Steps with the block diagonal model before the Hessian itself is tried again."""
 
 
-SHARPER = 1e-6
+SHARPER = 1e-9
 """Factor on the expected decrease that is enough, where the duality gap was too large."""
 
 
@@ -173,7 +182,7 @@ def _choose(
         if len(missing) <= min(2 * SWAP, len(spare)):
             rank = np.where(work.mask, score[work.index], -np.inf)[spare]
             return exchange(posed, state, work, missing, spare[np.argsort(rank, kind="stable")], solver)
-    columns = choose_columns(in_use, score, max(GROW, int(0.8 * used)), fill)
+    columns = choose_columns(in_use, score, max(GROW_LEAST, int(GROW * len(score) ** 0.5), int(0.8 * used)), fill)
     if len(columns) > BUCKETS[-1]:
         raise HandOver
     index, mask = padded(columns)
@@ -185,9 +194,10 @@ def exchange(
 ) -> Work:
     """Columns ``missing`` take the first of the ``slots``."""
     index, mask, columns, model = work.index.copy(), work.mask.copy(), work.columns, work.model
-    for start in range(0, len(missing), SWAP):
-        new = missing[start : start + SWAP]
-        into, source = np.full(SWAP, len(index), np.int32), np.zeros(SWAP, np.int32)
+    swap = FEW if len(missing) <= FEW else SWAP
+    for start in range(0, len(missing), swap):
+        new = missing[start : start + swap]
+        into, source = np.full(swap, len(index), np.int32), np.zeros(swap, np.int32)
         into[: len(new)], source[: len(new)] = slots[start : start + len(new)], new
         index[into[: len(new)]], mask[into[: len(new)]] = new, True
         columns, model = exchange_columns(posed, state.setup, columns, model, into, source, solver)
@@ -201,8 +211,11 @@ def _within(
     setup, exact = state.setup, level == 1.0 or not np.isfinite(level)
     low = jnp.finfo(state.x.dtype).bits > 32
     strength = np.where(work.mask, np.asarray(setup.strength)[work.index] * (level if np.isfinite(level) else 1.0), 1.0)
-    x, v, eta = jnp.where(work.mask, state.x[work.index], 0.0), state.v, state.eta
+    x, gradient = (jnp.where(work.mask, along[work.index], 0.0) for along in (state.x, state.gradient))
+    v, eta = state.v, state.eta
     budget = solver.max_newton if exact else 1
+    # Digits that come cheap are taken: the gap at the end of the rounds wants them.
+    further = SHARPER * tol
     while True:
         model = work.model
         fresh = model is None
@@ -212,9 +225,10 @@ def _within(
             work = dataclasses.replace(work, model=model)
         steps = np.int32(1 if not exact else budget if work.joint else min(budget, CAUTIOUS))
         found = descend(
-            posed, setup.offset, work.columns, strength, model, x, v, tol, enough, steps, exact, work.joint, solver
-        )
-        x, v, eta = found.x, found.v, found.eta
+            posed, setup.offset, work.columns, strength, model, x, v, eta, gradient, further, enough, steps, exact,
+            work.joint, solver,
+        )  # fmt: skip
+        x, v, eta, gradient = found.x, found.v, found.eta, found.gradient
         decrease, rate, drift, done, stuck = (
             float(f) for f in jax.device_get((found.decrease, found.rate, found.drift, found.num_steps, found.stuck))
         )

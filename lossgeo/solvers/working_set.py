@@ -114,12 +114,13 @@ class Reduced(NamedTuple):
         eta: linear predictor, shape ``(n,)``.
         value: the function there, in nats.
         decrease: a bound on the decrease that is left, in nats: what the model predicted for the last step, times
-            ``rate`` where steps gain four digits; infinite after a shortened one.
+            ``rate`` where steps gain two digits; infinite after a shortened one.
         rate: factor by which the last step changed the violation of optimality.
         drift: relative change of the second derivatives of the rows since the model was made.
         num_steps: steps made.
         stuck: no step decreased the function any further, or it is not finite.
         face: factor of the model on the last face that was looked at.
+        gradient: derivatives along the coefficients, all but the kinks, shape ``(k,)``.
     """
 
     x: jax.Array
@@ -132,6 +133,7 @@ class Reduced(NamedTuple):
     num_steps: jax.Array
     stuck: jax.Array
     face: Face
+    gradient: jax.Array
 
 
 def descend_reduced(
@@ -149,6 +151,7 @@ def descend_reduced(
     bend: bool | jax.Array = True,
     sweeps: int | jax.Array = 6,
     joint: bool | jax.Array = True,
+    known: tuple[jax.Array, jax.Array] | None = None,
 ) -> Reduced:
     r"""Proximal Newton steps with one model on a working set; pure, of static shape.
 
@@ -170,17 +173,19 @@ def descend_reduced(
         bend: as for :func:`descend_kinked`.
         sweeps: as for :func:`descend_kinked`.
         joint: whether the model is the Hessian, so that its prediction counts.
+        known: ``eta`` and ``gradient`` of a :class:`Reduced` at the start, if they are known.
     """
     q = v.shape[0]
     eps = jnp.finfo(x.dtype).eps
     kink = jnp.concatenate([jnp.zeros_like(v), strength])
     rows_and_other = jax.value_and_grad(loss, argnums=(0, 1))
 
-    def look(z: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def look(z: jax.Array, eta: jax.Array, along: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         value, (rows, other) = rows_and_other(eta, z[:q])
         pull = model.ridge * z[q:]
         penalty = jnp.sum(kink * jnp.abs(z)) + 0.5 * jnp.sum(pull * z[q:])
-        return value + penalty, jnp.concatenate([other, rows @ columns + pull])
+        along = rows @ columns + pull if along is None else along
+        return value + penalty, jnp.concatenate([other, along])
 
     def slopes(gradient: jax.Array, z: jax.Array) -> Slopes:
         return kinked_slopes(gradient, z, kink, model.scale)
@@ -265,24 +270,26 @@ def descend_reduced(
             eta=jnp.where(good, eta, state.eta),
             value=jnp.where(good, value, state.value),
             # Only a whole step of the joint model tells how much there was; the rest goes down with the square of the
-            # violation, which is relied on where steps gain four digits.
+            # violation, half of which is relied on where steps gain two digits: a duality gap has the last word.
             decrease=jnp.where(
                 good & joint & (length == 1.0) & jnp.isfinite(predicted),
-                jnp.abs(predicted).astype(x.dtype) * jnp.where(rate < FAST**2, rate, 1.0),
+                jnp.abs(predicted).astype(x.dtype) * jnp.where(rate < FAST, rate, 1.0),
                 jnp.inf,
             ),
             rate=rate,
             num_steps=state.num_steps + 1,
             stuck=~good,
             face=face,
+            gradient=gradient[q:],
         )
         return moved, gradient, after
 
-    eta = offset + columns @ x
-    value, gradient = look(jnp.concatenate([v, x]), eta)
+    eta, along = (offset + columns @ x, None) if known is None else known
+    value, gradient = look(jnp.concatenate([v, x]), eta, along)
     infinite = jnp.full((), jnp.inf, x.dtype)
     zero = jnp.zeros((), x.dtype)
-    start = Reduced(x, v, eta, value, infinite, zero, zero, jnp.asarray(0), ~jnp.isfinite(value), Face.none(model.h))
+    face = Face.none(model.h)
+    start = Reduced(x, v, eta, value, infinite, zero, zero, jnp.asarray(0), ~jnp.isfinite(value), face, gradient[q:])
     before = violation(slopes(gradient, jnp.concatenate([v, x])))
 
     def running(carry: tuple) -> jax.Array:
