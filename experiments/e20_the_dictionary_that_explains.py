@@ -218,7 +218,7 @@ def draw_diagram(ax: Axes, errors: dict[str, float], recovered: float) -> None:
 
 
 FORMULAS = {
-    "2.5 log(1 + r^2/(4 s^2))": r"$2.5\,\log(1 + r^2\!/4s^2)$",
+    "2.5 log(1 + r^2/(4 s^2))": r"$2.5\,\log(1 + r^2/4s^2)$",
     "2 |w|^2": "$2|w|^2$",
     "log(1 + w^2)": r"$\log(1 + w^2)$",
     "|w|/0.3": "$|w|/0.3$",
