@@ -20,7 +20,7 @@ SMALL = QUICK | {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_
 SMALL_BYTES = 1 << 16
 """Size of all arguments up to which the loops are so short that the time to compile them is what counts."""
 
-SMALL_WORK = 1 << 19
+SMALL_WORK = 1 << 20
 """The same for their size times the number of coordinates, where a Hessian in these is formed again and again."""
 
 
