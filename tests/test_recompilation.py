@@ -96,6 +96,15 @@ def test_a_fit_of_groups_and_one_on_a_simplex_compile_once():
     assert traces_of(on_simplex, model, shares) == 0
 
 
+def test_a_fit_of_several_outputs_compiles_once():
+    def softmax(model, x, y, scale, tol):
+        objective = lg.map_objective(lg.likelihood(model), {"coef": dist.Normal(0.0, scale)})
+        labels, start = np.digitize(y, [-0.5, 0.5]), {"coef": jnp.zeros((x.shape[1], 3))}
+        lg.fit(objective, start, x, labels, solver=solvers.KroneckerNewton(), tol=tol, throw=False)
+
+    assert traces_of(softmax, Counted(lambda eta: dist.Categorical(logits=eta)), X) == 0
+
+
 def test_a_curved_fit_compiles_once():
     assert traces_of(fit_with("auto", dist.Normal), Counted(curved), 0.3 * X) == 0
 
