@@ -170,6 +170,10 @@ def test_the_density_of_a_perfect_fit_grows_without_bound():
     assert "sigma runs to the edge" in fit.message
 
 
+def test_a_status_prints_its_name():
+    assert f"{lg.Status.CONVERGED}, {lg.Status.SEPARATED!s}" == "CONVERGED, SEPARATED"
+
+
 def test_a_component_that_shrinks_around_one_observation_is_unbounded():
     def log_likelihood(p, y):
         tight, wide = dist.Normal(p["m"], p["s"]).log_prob(y), dist.Normal(2.0, 2.0).log_prob(y)

@@ -27,6 +27,12 @@ class Status(enum.IntEnum):
     INTERRUPTED = 9
     """Stopped by the user."""
 
+    def __str__(self) -> str:
+        return self.name
+
+    def __format__(self, spec: str) -> str:
+        return format(self.name, spec)
+
 
 RUNNING = -1
 """Value of the status inside a loop that has not ended."""
