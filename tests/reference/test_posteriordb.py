@@ -67,3 +67,14 @@ def test_the_mode_is_that_of_the_reference(name):
     fit = lg.fit(objective, tree(case, case["test_points"][0]["constrained"]), *data)
     error = np.where(np.array(case["se"]) > 0, case["se"], 1.0)
     np.testing.assert_allclose((flat(case, fit.params) - case["map"]) / error, 0.0, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in POSTERIORS if name not in INTERIOR])
+def test_a_posterior_without_a_mode_is_flagged_with_its_scale(name):
+    case, objective, data = declared(name)
+    fit = lg.fit(objective, tree(case, case["test_points"][0]["constrained"]), *data, throw=False)
+    on_the_edge = case["map_status"].startswith("boundary")
+    assert fit.status == (lg.Status.AT_BOUNDARY if on_the_edge else lg.Status.UNBOUNDED)
+    scales = {path for path, _, kind in case["params"] if kind == "pos"}
+    assert any(f"{scale} runs to the edge" in fit.message for scale in scales)
