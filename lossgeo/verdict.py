@@ -91,6 +91,7 @@ def verdict(
     one_sided = (c.one_sided[0] <= FLAT) & (c.one_sided[1] > FLAT)
     level = (jnp.abs(c.one_sided[0]) <= FLAT) & (c.one_sided[1] > FLAT)
     faded = jnp.any(separable) & (c.start_change > FLAT)
+    gone = _has_faded(c, jnp.where(constrained, z - start, 0.0))
     vanishes = small & (c.curvature_change > CURVATURE_CHANGE)
     shallow = ~(c.rise >= LEAST_RISE)
     lost = ~small & (status != Status.INTERRUPTED)
@@ -113,13 +114,15 @@ def verdict(
         # First, because it alone leaves some estimates and their uncertainty standing. A direction that is flat to one
         # side only, or in a classifier was not flat at the start, has lost its curvature on the way to infinity.
         (small & singular, c.direction, Status.UNIDENTIFIED),
-        (small & singular & (one_sided | faded), c.direction, None),
+        (small & singular & (one_sided | faded | gone), c.direction, None),
         (small & jnp.any(shallow), jnp.where(shallow, jnp.sign(z - start), 0.0), None),
         (vanishes, leaving, None),
         (vanishes & (c.beyond > FLAT_GAIN * c.edm), c.step, Status.NOT_POSITIVE_DEFINITE),
         (small & (c.eigenvalue < -rank_tol), c.direction, Status.NOT_POSITIVE_DEFINITE),
         # From a saddle the objective falls; where it stays the same far out, the negative curvature is rounding.
-        (small & (c.eigenvalue < -rank_tol) & level, c.direction, None),
+        (small & (c.eigenvalue < -rank_tol) & (level | gone), c.direction, None),
+        # Further out on the way from the start it is minus infinity, and here it bends down.
+        (lost & (c.eigenvalue < -rank_tol) & (c.beyond == -jnp.inf), c.step, Status.UNBOUNDED),
         (lost & jnp.any(jnp.abs(z) > limit), jnp.nan_to_num(z), None),
         (lost & jnp.any(far), jnp.where(far, travel, 0.0), None),
     ]
@@ -127,6 +130,18 @@ def verdict(
         status = jnp.where(applies, AWAY if named is None else named, status)
         direction = jnp.where(applies, along, direction)
     return jnp.where(status == AWAY, runs_away(direction), status).astype(jnp.int32), direction
+
+
+def _has_faded(c: Certificate, travel: jax.Array) -> jax.Array:
+    """Whether what the direction of least curvature does to the objective got lost on the way to the edge of a support.
+
+    An e-fold changes nothing any more that is not rounding, whose curvature may have any sign, and it did at the start.
+    """
+    if c.hessian is None or c.gradient is None:
+        return jnp.asarray(False)
+    along = jnp.argmax(jnp.abs(c.direction))
+    level = (jnp.abs(c.hessian[along, along]) <= FLAT) & (jnp.abs(c.gradient[along]) <= FLAT)
+    return level & (jnp.abs(travel[along]) > FAR) & (c.start_change > FLAT)
 
 
 def _is_moving(c: Certificate, z: jax.Array, travel: jax.Array) -> jax.Array:

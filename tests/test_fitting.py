@@ -204,33 +204,28 @@ def test_underdispersed_counts_run_to_the_boundary_and_the_mean_is_right():
 
     objective = lg.map_objective(log_likelihood, supports={"k": supports.positive})
     fit = attempt(objective, {"log_mean": jnp.asarray(0.0), "k": jnp.asarray(1.0)}, y)
-    # The noise may curve either way, or not at all.
-    assert fit.status in (lg.Status.AT_BOUNDARY, lg.Status.NOT_POSITIVE_DEFINITE, lg.Status.UNIDENTIFIED)
-    assert "k" in fit.message
+    # The noise may curve either way, or not at all; at the start k did matter.
+    assert fit.status == lg.Status.AT_BOUNDARY
+    assert "k runs to the edge" in fit.message
     np.testing.assert_allclose(fit.params["log_mean"], 1.16315080980568, rtol=1e-8)
 
 
 SMALL = {
-    "saddle": (lambda p: 2.0 * p["x"] ** 2 - p["x"] ** 4 - p["y"] ** 2, 0.0, {"NOT_POSITIVE_DEFINITE"}, "x"),
-    "linear": (lambda p: p["x"] - p["y"] ** 2, 0.0, {"UNBOUNDED"}, "x"),
-    "exponential": (lambda p: -jnp.exp(-p["x"]) - p["y"] ** 2, 0.0, {"UNBOUNDED"}, "x"),
-    "logarithmic": (lambda p: jnp.log1p(p["x"] ** 2) - p["y"] ** 2, 1.0, {"UNBOUNDED", "UNIDENTIFIED", "STALLED"}, "x"),
-    "quartic": (lambda p: -((p["x"] - 3) ** 4) - p["y"] ** 2, 0.0, {"NOT_POSITIVE_DEFINITE", "UNIDENTIFIED"}, "x"),
-    "cubic": (lambda p: p["x"] ** 3 - p["y"] ** 2, 0.0, {"UNIDENTIFIED", "NOT_POSITIVE_DEFINITE", "UNBOUNDED"}, "x"),
-    "overflow": (
-        lambda p: jnp.exp(jnp.exp(p["x"])) - p["y"] ** 2,
-        0.0,
-        {"NOT_FINITE", "MAX_STEPS", "STALLED", "UNBOUNDED"},
-        "",
-    ),
+    "saddle": (lambda p: 2.0 * p["x"] ** 2 - p["x"] ** 4 - p["y"] ** 2, 0.0, "NOT_POSITIVE_DEFINITE", "along x"),
+    "linear": (lambda p: p["x"] - p["y"] ** 2, 0.0, "UNBOUNDED", "along x"),
+    "exponential": (lambda p: -jnp.exp(-p["x"]) - p["y"] ** 2, 0.0, "UNBOUNDED", "along x"),
+    "logarithmic": (lambda p: jnp.log1p(p["x"] ** 2) - p["y"] ** 2, 1.0, "UNBOUNDED", "along x"),
+    "quartic": (lambda p: -((p["x"] - 3) ** 4) - p["y"] ** 2, 0.0, "NOT_POSITIVE_DEFINITE", "flat minimum: along x"),
+    "cubic": (lambda p: p["x"] ** 3 - p["y"] ** 2, 0.0, "UNBOUNDED", "along x"),
+    "overflow": (lambda p: jnp.exp(jnp.exp(p["x"])) - p["y"] ** 2, 0.0, "UNBOUNDED", "along x"),
 }
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_points_that_are_no_optimum_are_never_called_one(name):
-    log_likelihood, at, allowed, named = SMALL[name]
+def test_points_that_are_no_optimum_are_named(name):
+    log_likelihood, at, status, named = SMALL[name]
     fit = attempt(lg.map_objective(log_likelihood), {"x": jnp.asarray(at), "y": jnp.asarray(0.5)})
-    assert fit.status.name in allowed
+    assert fit.status.name == status
     assert named in fit.message
 
 

@@ -46,7 +46,8 @@ class Certificate:
         kkt_residual: largest absolute component of the (sub)gradient.
         curvature_change: relative change of the curvature along the remaining Newton step. Far below 1 at an optimum;
             of order 1 when the optimum lies at infinity and the expected decrease cannot be trusted.
-        beyond: what the objective gains or loses far beyond that step; positive at a flat minimum.
+        beyond: what the objective gains or loses far beyond that step; positive at a flat minimum, ``-inf`` where it
+            runs into minus infinity when the way from the start is gone on, a hundred times as far.
         rise: least rise of the objective one standard error to either side of each coordinate, along its profile
             direction, in nats: 0.5 for a parabola, about 0 on a plateau; shape ``(p,)``, ``inf`` where not computed.
             In white coordinates a hundredth of a standard error counts too, times 100 squared: a bowl that is bent

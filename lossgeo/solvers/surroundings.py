@@ -100,8 +100,9 @@ def look_around(
     if change is not None:
         return _nothing_far(change, value, _gains(flat, value, z, sides).reshape(*lengths.shape, -1))
     change = curvature_change(flat, z, to.step, product)
-    gains = _gains(flat, value, z, jnp.concatenate([_far(to), sides]))
-    return Surroundings(change, *_afar(gains[:6], value), gains[6:].reshape(*lengths.shape, -1))
+    far = _far(to)
+    gains = _gains(flat, value, z, jnp.concatenate([far, sides]))
+    return Surroundings(change, *_afar(gains[: len(far)], value), gains[len(far) :].reshape(*lengths.shape, -1))
 
 
 def num_probed(p: int, num_rows: int, limit: int) -> int:
@@ -163,13 +164,14 @@ def _lengths(z: jax.Array, near: bool) -> jax.Array:
 
 def _far(to: Directions) -> jax.Array:
     along, away = FAR_ALONG * to.along, to.away
-    return jnp.stack([FAR_BEYOND * to.step, along, -along, away, away + along, away - along])
+    return jnp.stack([FAR_BEYOND * to.step, along, -along, away, away + along, away - along, -FAR_ALONG * away])
 
 
 def _afar(gains: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """``beyond``, ``one_sided`` and ``start_change`` from the gains of :func:`_far`."""
     one_sided = jnp.where(jnp.isnan(gains[1:3]), jnp.inf, gains[1:3])
-    return _above_noise(gains[0], value), one_sided, jnp.max(jnp.abs(gains[4:6] - gains[3]))
+    beyond = jnp.where(gains[6] == -jnp.inf, -jnp.inf, _above_noise(gains[0], value))
+    return beyond, one_sided, jnp.max(jnp.abs(gains[4:6] - gains[3]))
 
 
 def _nothing_far(change: jax.Array, value: jax.Array, gains: jax.Array) -> Surroundings:
