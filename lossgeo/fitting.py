@@ -58,6 +58,8 @@ class Fit:
     ) -> "Fit":
         """The same certificate and inference for parameters that someone else fitted.
 
+        Probability vectors may have entries of 0 where all parameters are such vectors: they are judged on that face.
+
         Raises:
             ValueError: as :func:`fit`, for faulty input.
         """
@@ -66,7 +68,7 @@ class Fit:
         posed = pose(objective, params, data, weights)
         solution, checks = _judge(posed, tol)
         if not bool(checks.passed):
-            raise_for(checks, posed)
+            raise_for(checks, posed, fitted=True)
         return cls(posed, solution, tol)
 
     @property

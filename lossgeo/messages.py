@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 from lossgeo._pytree import path_name
 from lossgeo.likelihoods import ModelLikelihood
-from lossgeo.on_simplex import why_not_in_place
+from lossgeo.on_simplex import reaches_faces, why_not_in_place
 from lossgeo.piecewise import NOISES
 from lossgeo.posing import Posed
 from lossgeo.solvers import MirrorDescent, Status
@@ -69,7 +69,8 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
         )
     if status == Status.CONVERGED:
         remark = f" {NO_CURVATURE}" if kinked else ""
-        if kinked and isinstance(getattr(solution.plan, "solver", None), MirrorDescent):
+        given = solution.plan is None and reaches_faces(posed)
+        if kinked and (given or isinstance(getattr(solution.plan, "solver", None), MirrorDescent)):
             remark = f" {_on_the_edge(solution)}"
         return f"Converged in {steps} step{'' if steps == 1 else 's'}: {left}.{remark}"
     if solution.plan is None and status in (Status.MAX_STEPS, Status.STALLED):

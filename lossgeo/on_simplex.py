@@ -16,6 +16,7 @@ from lossgeo import linalg
 from lossgeo._pytree import path_name
 from lossgeo.posing import Posed, as_problem
 from lossgeo.solvers import (
+    RANK_LIMIT,
     Blocks,
     Certificate,
     FlatProblem,
@@ -28,7 +29,7 @@ from lossgeo.solvers import (
 )
 from lossgeo.supports import Point, Real, Simplex
 
-__all__ = ["in_place", "is_on_face", "judge_face", "sensitive_on_simplex", "why_not_in_place"]
+__all__ = ["in_place", "is_on_face", "judge_face", "reaches_faces", "sensitive_on_simplex", "why_not_in_place"]
 
 LARGEST_NOISE = 1e-4
 """Gap in nats that may be put down to rounding: 0.014 standard errors."""
@@ -49,6 +50,11 @@ def why_not_in_place(posed: Posed) -> str:
     if as_problem(_placed(posed)).kinks is not None:
         return "the prior has a kink"
     return ""
+
+
+def reaches_faces(posed: Posed) -> bool:
+    """Whether points on faces can be judged: all parameters are probabilities, and not too many. Static."""
+    return not why_not_in_place(posed) and sum(leaf.size for leaf in jax.tree.leaves(posed.template)) <= RANK_LIMIT
 
 
 def _placed(posed: Posed) -> Posed:

@@ -14,7 +14,7 @@ from lossgeo._pytree import pytree, static
 from lossgeo.metric import with_metric
 from lossgeo.moments import FromMoments, Moments, near_optimum, solve_by_moments
 from lossgeo.objective import Objective
-from lossgeo.on_simplex import in_place, is_on_face, judge_face, sensitive_on_simplex
+from lossgeo.on_simplex import in_place, is_on_face, judge_face, reaches_faces, sensitive_on_simplex
 from lossgeo.piecewise import with_pieces
 from lossgeo.planning import Plan, plan_for
 from lossgeo.posing import Posed, as_problem, is_kinked, kinks, objective_value, pose
@@ -288,7 +288,7 @@ def conclude(
 
 
 def _conclude_in_place(
-    problem: Problem, placed: Problem, x: Any, tol: Any, status: Any, num_steps: Any, plan: Plan
+    problem: Problem, placed: Problem, x: Any, tol: Any, status: Any, num_steps: Any, plan: Plan | None
 ) -> Solution:
     """Certify probabilities: on a face there, inside the simplices as any other parameters."""
     posed, on_face = problem.args, is_on_face(x)
@@ -314,6 +314,9 @@ def conclude_given(posed: Posed, tol: Any) -> Solution:
     """
     problem = as_problem(posed)
     u, ended = posed.to_unconstrained(posed.template), jnp.asarray(Status.MAX_STEPS)
+    if reaches_faces(posed):
+        placed = in_place(problem)
+        return _conclude_in_place(problem, placed, placed.init, _as_tol(posed, tol), ended, 0, None)
     if not isinstance(plan_for(problem, "auto").solver, InteriorPoint):
         return conclude(problem, u, tol, ended, 0)
     best = minimize(posed, "auto", tol, None)

@@ -17,8 +17,9 @@ from lossgeo._pytree import path_name, pytree
 from lossgeo.likelihoods import Likelihood
 from lossgeo.messages import coordinate_names
 from lossgeo.objective import Objective
+from lossgeo.on_simplex import reaches_faces, why_not_in_place
 from lossgeo.posing import Posed
-from lossgeo.supports import Point
+from lossgeo.supports import Point, Simplex
 from lossgeo.targets import first_value, nonpositive, raise_for_target
 
 __all__ = ["Checks", "check_values", "prepare", "raise_for", "raise_for_start"]
@@ -75,13 +76,22 @@ def check_values(posed: Posed, *, fitted: bool = False, seen: tuple[jax.Array, j
         data[-1] = data[-1] + jnp.sum(posed.weights < 0)
     leaves = jax.tree.leaves(posed.template)
     params = [
-        outside(s.contains(leaf)) if fitted or not isinstance(s, Point) else jnp.asarray(0)
-        for s, leaf in zip(posed.supports, leaves, strict=True)
+        outside(good) if fitted or not isinstance(s, Point) else jnp.asarray(0)
+        for s, good in zip(posed.supports, _inside(posed, leaves, fitted), strict=True)
     ]
     target = likelihood.outside_support(posed.template, *posed.data) if posed.data else None
     target_count = None if target is None else jnp.sum(target)
     counts = jax.tree.leaves((data, params, target_count))
     return Checks(data, params, target_count, jnp.asarray(sum(counts, start=jnp.asarray(0)) == 0))
+
+
+def _inside(posed: Posed, leaves: list[Any], fitted: bool) -> list[Any]:
+    """Which values lie in their supports; an optimum may have weights of 0 where those are within reach."""
+    faces = fitted and reaches_faces(posed)
+    return [
+        s.closure_contains(leaf) if faces and isinstance(s, Simplex) else s.contains(leaf)
+        for s, leaf in zip(posed.supports, leaves, strict=True)
+    ]
 
 
 def prepare(
@@ -133,21 +143,21 @@ def _start_compiled(likelihood: Likelihood, data: tuple[Any, ...]) -> Any:
     return likelihood.init(*data)
 
 
-def raise_for(checks: Checks, posed: Posed) -> None:
-    """Raise for the first fault, with its name, its position and its value.
+def raise_for(checks: Checks, posed: Posed, *, fitted: bool = False) -> None:
+    """Raise for the first fault, with its name, its position and its value; ``fitted`` as for :func:`check_values`.
 
     Raises:
         ValueError: data not finite, negative weights, targets or parameters outside their supports.
     """
     counts = [int(c) for c in checks.data]
-    leaves = [
+    found = [
         (_data_name(i, len(posed.data), path), leaf)
         for i, entry in enumerate(posed.data)
         for path, leaf in jax.tree_util.tree_flatten_with_path(entry)[0]
     ]
     if posed.weights is not None:
-        leaves.append(("weights", posed.weights))
-    for count, (name, leaf) in zip(counts, leaves, strict=True):
+        found.append(("weights", posed.weights))
+    for count, (name, leaf) in zip(counts, found, strict=True):
         if count:
             values = np.asarray(leaf)
             bad = ~np.isfinite(values) | ((values < 0) if name == "weights" else False)
@@ -156,14 +166,22 @@ def raise_for(checks: Checks, posed: Posed) -> None:
                 f"{name} must be {wanted}, but {count} of {values.size} values are not, the first at "
                 f"{first_value(values, bad)}. Drop or impute those observations; a weight of 0 does not hide them."
             )
-    for name, leaf, support, outside in zip(
-        _leaf_names(posed.template), jax.tree.leaves(posed.template), posed.supports, checks.params, strict=True
+    names, leaves = _leaf_names(posed.template), jax.tree.leaves(posed.template)
+    argument = "params" if fitted else "init_params"
+    for name, leaf, support, inside, outside in zip(
+        names, leaves, posed.supports, _inside(posed, leaves, fitted), checks.params, strict=True
     ):
         if int(outside):
-            bad = ~np.asarray(support.contains(leaf))
+            bad = ~np.asarray(inside)
+            advice = "Start inside the support."
+            if fitted:
+                advice = "Only the inside of the support can be judged."
+                if isinstance(support, Simplex) and bool(jnp.all(support.closure_contains(leaf))):
+                    why = why_not_in_place(posed) or "there are too many"
+                    advice = f"Weights of 0 can be judged where all parameters are weights, but {why}."
             raise ValueError(
-                f"init_params[{name!r}] must lie in its support, {support.label}, but {int(outside)} of {bad.size} "
-                f"values do not, the first at {first_value(np.asarray(leaf), bad)}. Start inside the support."
+                f"{argument}[{name!r}] must lie in its support, {support.label}, but {int(outside)} of {bad.size} "
+                f"values do not, the first at {first_value(np.asarray(leaf), bad)}. {advice}"
             )
     if checks.target is not None and int(checks.target):
         raise_for_target(posed, int(checks.target))

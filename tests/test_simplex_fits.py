@@ -76,6 +76,21 @@ def test_mixing_weights_have_the_likelihood_of_em_and_zeros():
     np.testing.assert_allclose(em, weights, atol=1e-3)
     assert np.all(np.isnan(fit.standard_errors()["weights"]))
     assert "are 0" in fit.message and "weights[0]" in fit.message and "nan" in str(fit.summary())
+    assert fit.criteria().num_params == np.sum(weights > 0) - 1
+
+
+def test_given_weights_are_judged_on_their_face():
+    fit = mixture()
+    again = lg.Fit.from_params(OBJECTIVE, fit.params, DENSITIES)
+    assert again.status == lg.Status.CONVERGED and "are 0" in again.message
+    np.testing.assert_allclose(again.edm, fit.edm, atol=1e-12)
+    assert again.criteria() == fit.criteria()
+    # The best two weights are no optimum: the gap is above what is lost.
+    two = np.where(np.argsort(np.argsort(fit.params["weights"])) >= K - 2, np.asarray(fit.params["weights"]), 0.0)
+    off = lg.Fit.from_params(OBJECTIVE, {"weights": two / two.sum()}, DENSITIES)
+    assert off.status == lg.Status.MAX_STEPS and float(off.edm) >= float(off.value - fit.value) > 0
+    with pytest.raises(ValueError, match="'weights'.*must lie in its support"):
+        lg.Fit.from_params(OBJECTIVE, {"weights": two}, DENSITIES)
 
 
 @pytest.mark.slow
@@ -148,5 +163,8 @@ def test_what_it_is_not_made_for_is_refused():
     free = lg.map_objective(shifted, supports={"weights": supports.simplex, "shift": supports.real})
     with pytest.raises(ValueError, match="'shift' is not"):
         lg.fit(free, START | {"shift": 0.0}, DENSITIES, solver=solvers.MirrorDescent())
+    edge = {"weights": jnp.zeros(K).at[0].set(1.0), "shift": 0.0}
+    with pytest.raises(ValueError, match="'shift' is not"):
+        lg.Fit.from_params(free, edge, DENSITIES)
     with pytest.raises(ValueError, match="separable potential"):
         lg.fit(OBJECTIVE, START, DENSITIES, solver=solvers.MirrorDescent(geometry.half_squared_norm))

@@ -7,8 +7,11 @@ import jax.numpy as jnp
 
 from lossgeo.distributions import Fixed, Flat
 from lossgeo.inference.covariance import Fitted
+from lossgeo.posing import Posed
 from lossgeo.priors import Tied
 from lossgeo.solvers import Status
+from lossgeo.solving import Solution
+from lossgeo.supports import Simplex
 
 __all__ = ["Criteria", "criteria"]
 
@@ -35,6 +38,10 @@ def criteria(fit: Fitted) -> Criteria:
     Where the log-likelihood is one term for all data (a time series, a partial likelihood) there is no such :math:`n`:
     AICc and BIC are NaN.
 
+    :math:`k` counts free coordinates: of a held or tied parameter none, of a probability vector K - 1, and of one with
+    entries of 0 the rest less 1, as if the components without weight had been left out. Which those are was estimated
+    too, which no such count knows.
+
     Raises:
         ValueError: the likelihood is not a density, or the prior is not flat, so that :math:`k` does not count what
             was estimated.
@@ -53,16 +60,23 @@ def criteria(fit: Fitted) -> Criteria:
     if entries is None or not all(isinstance(entry.distribution, Flat | Fixed | Tied) for entry in entries):
         raise ValueError(
             "AIC, AICc and BIC are defined at the maximum likelihood, but the prior is not flat, so that the "
-            "number of parameters does not count what was estimated. Refit with prior=None."
+            "number of parameters does not count what was estimated. Refit with prior=None; penalties are chosen by "
+            "lg.cross_validate."
         )
     terms = objective.log_likelihood(solution.params, *posed.data)
     total = objective.likelihood.total(solution.params, *posed.data, weights=posed.weights)
     # One term for all data: there is no number of independent observations.
     size = float("nan") if jnp.ndim(terms) == 0 else jnp.size(terms)
     n = float(size if posed.weights is None or jnp.ndim(terms) == 0 else jnp.sum(posed.weights))
-    k = sum(leaf.size for leaf in jax.eval_shape(posed.to_unconstrained, posed.template))
+    k = sum(leaf.size for leaf in jax.eval_shape(posed.to_unconstrained, posed.template)) - _num_empty(posed, solution)
     converged = int(solution.status) == Status.CONVERGED
     value = float(total) if converged else float("nan")
     aic = 2.0 * k - 2.0 * value
     correction = 2.0 * k * (k + 1) / (n - k - 1) if n > k + 1 else float("nan" if n != n else "inf")
     return Criteria(value, k, n, aic, aic + correction, k * float(jnp.log(n)) - 2.0 * value)
+
+
+def _num_empty(posed: Posed, solution: Solution) -> int:
+    """Entries of probability vectors that are 0."""
+    leaves = zip(posed.supports, jax.tree.leaves(solution.params), strict=True)
+    return sum(int(jnp.sum(leaf == 0)) for support, leaf in leaves if isinstance(support, Simplex))

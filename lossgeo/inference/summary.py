@@ -21,6 +21,7 @@ from lossgeo.solvers import Status
 __all__ = ["Row", "Summary", "summarize"]
 
 MAX_ROWS = 60
+AT_KINK = "at the kink"
 LABELS = {
     "observed": "observed information",
     "expected": "expected information",
@@ -100,6 +101,9 @@ class Summary:
 def summarize(fit: Fitted, cov: CovarianceKind = "observed", level: float = 0.95) -> Summary:
     """Table of estimates, standard errors and intervals, with the log-likelihood, the log-prior and the certificate.
 
+    Of a penalty with a kink it counts the coordinates that are free: what glmnet calls the degrees of freedom, besides
+    the intercept and a scale.
+
     Args:
         fit: a fit.
         cov: kind of covariance; a pseudo-likelihood wants ``"sandwich"``.
@@ -113,7 +117,8 @@ def summarize(fit: Fitted, cov: CovarianceKind = "observed", level: float = 0.95
     def flat(tree: Any) -> list[float]:
         return [float(v) for leaf in jax.tree.leaves(tree) for v in np.ravel(np.asarray(leaf))]
 
-    columns = coordinate_names(params), flat(params), flat(errors), flat(low), flat(high), _remarks(fit)
+    remarks = _remarks(fit)
+    columns = coordinate_names(params), flat(params), flat(errors), flat(low), flat(high), remarks
     rows = tuple(Row(*row) for row in zip(*columns, strict=True))
     terms = jax.eval_shape(posed.objective.likelihood.log_likelihood, params, *posed.data)
     log_likelihood, log_prior = (float(v) for v in _log_densities(posed, params))
@@ -135,6 +140,9 @@ def summarize(fit: Fitted, cov: CovarianceKind = "observed", level: float = 0.95
         ("log-prior", f"{log_prior:.6f} nats"),
         ("standard errors", LABELS.get(cov, cov)),
     ]
+    free, rest = remarks.count(""), remarks.count(AT_KINK)
+    if rest:
+        facts.append(("free coordinates", f"{free}, besides {rest} at the kink"))
     if solution.plan is not None:
         facts.append(("plan", str(solution.plan)))
     facts.append(("steps", str(int(solution.num_steps))))
@@ -150,7 +158,7 @@ def _log_densities(posed: Posed, params: Any) -> tuple[jax.Array, jax.Array]:
 
 
 def _remarks(fit: Fitted) -> list[str]:
-    """``held`` for a held parameter, ``zero`` (at its kink) for one that the prior put there, else nothing."""
+    """``held`` or ``tied`` for such a parameter, ``at the kink`` for one that the prior put there, else nothing."""
     posed, certificate = fit.posed, fit.solution.certificate
     remarks: list[str] = []
     free = np.asarray(certificate.free)
@@ -162,7 +170,7 @@ def _remarks(fit: Fitted) -> list[str]:
             tied = entries is not None and isinstance(entries[index].distribution, Tied)
             remarks += ["tied" if tied else "held"] * leaf.size
         elif v.size == leaf.size:
-            remarks += ["" if f else "at the kink" for f in free[position : position + v.size]]
+            remarks += ["" if f else AT_KINK for f in free[position : position + v.size]]
         else:
             remarks += [""] * leaf.size
         position += v.size

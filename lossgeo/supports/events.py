@@ -31,9 +31,13 @@ class Simplex(Support):
 
     def contains(self, x: ArrayLike) -> jax.Array:
         """See :meth:`Support.contains`; the sum may be off by the rounding of its terms."""
+        return self.closure_contains(x) & jnp.all(_vectors(x) > 0, axis=-1)
+
+    def closure_contains(self, x: ArrayLike) -> jax.Array:
+        """The same with its faces: entries may be 0."""
         x = _vectors(x)
         error = jnp.abs(jnp.sum(x, axis=-1) - 1)
-        return jnp.all(x > 0, axis=-1) & (error <= (x.shape[-1] + 4) * jnp.finfo(x.dtype).eps)
+        return jnp.all(x >= 0, axis=-1) & (error <= (x.shape[-1] + 4) * jnp.finfo(x.dtype).eps)
 
     def forward(self, u: ArrayLike) -> jax.Array:
         """The softmax of the coordinates and 0."""
