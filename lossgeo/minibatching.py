@@ -20,6 +20,7 @@ from lossgeo._pytree import path_name, pytree
 from lossgeo.objective import Objective
 from lossgeo.posing import Posed, pose
 from lossgeo.solvers import Status
+from lossgeo.solvers.gradient_transform import over_tree
 from lossgeo.validation import check_values, prepare, raise_for
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def minibatch(
         objective: from :func:`lossgeo.map_objective`.
         init_params: start, a tree; ``None`` if the model knows start values.
         data: arguments of the likelihood; the first axis of every array enumerates the rows.
-        transform: e.g. ``optax.adam(1e-3)``. Gradients are those of the sum over all rows, not of the mean. Reuse the
+        transform: e.g. ``optax.adam(1e-3)``. It sees a tree like the parameters, of their unconstrained coordinates.
+            Gradients are those of the sum over all rows, not of the mean. Reuse the
             object: a new one is a new trace.
         key: of ``jax.random.key``, for the order of the rows.
         batch_size: rows of a step.
@@ -149,7 +151,7 @@ def _unconstrained(posed: Posed) -> Any:
 @functools.partial(jax.jit, static_argnames="transform")
 def _start(posed: Posed, transform: "optax.GradientTransformation") -> tuple[Any, Any]:
     u = posed.to_unconstrained(posed.template)
-    return u, transform.init(u)
+    return u, over_tree(transform, jax.tree.structure(posed.template)).init(u)
 
 
 @jax.jit
@@ -164,7 +166,7 @@ def _epoch(
     """One pass over the rows, and the estimate of the objective."""
     likelihood, prior = posed.objective.likelihood, posed.objective.prior
     n = jax.tree.leaves(posed.data)[0].shape[0]
-    transform = optax.with_extra_args_support(transform)
+    transform = over_tree(transform, jax.tree.structure(posed.template))
 
     def step(carry: tuple[Any, Any], index: jax.Array) -> tuple[tuple[Any, Any], jax.Array]:
         u, state = carry

@@ -168,6 +168,9 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
     curved = not kinked and num_params <= DENSE_LIMIT and is_curved(problem.args)
     outputs = None if problem.derivatives is None else problem.derivatives.output_shape
     plan = plan_solver(solver, num_params, kinked, curved, outputs)
+    if isinstance(plan.solver, GradientTransform) and plan.solver.tree is None:
+        named = dataclasses.replace(plan.solver, tree=jax.tree.structure(problem.args.template))
+        plan = dataclasses.replace(plan, solver=named)
     if isinstance(plan.solver, LevenbergMarquardt) and root_size(problem.args) is None:
         raise ValueError(
             "solvers.LevenbergMarquardt needs a metric: a model that returns a distribution with a Fisher information "

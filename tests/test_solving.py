@@ -242,6 +242,14 @@ def test_every_solver_reaches_the_same_point():
         assert "caller" in found.plan.reason
 
 
+def test_a_transformation_sees_the_parameters_by_name():
+    # One natural-gradient step of a linear model is Fisher scoring: least squares.
+    fisher = X.T @ X
+    step = lg.geometry.natural_gradient_descent(lambda params: fisher + 0.0 * params["coef"][:, None])
+    found = lg.solve(lg.map_objective(LINEAR), ZERO, X, Y, solver=step, max_steps=1)
+    np.testing.assert_allclose(found.params["coef"], np.linalg.lstsq(X, Y, rcond=None)[0], rtol=1e-10)
+
+
 def test_the_plan_says_what_and_why():
     auto = ridge(0.8).plan
     assert auto.solver == solvers.Newton()

@@ -95,7 +95,9 @@ def scale_by_natural_gradient(
 
     Args:
         metric: ``(params, **extra) -> (n, n)``, the metric over the flattened parameters at the current point, for
-            example a closure of :func:`pullback_metric`. Keywords given to ``update`` (a minibatch) are passed on.
+            example a closure of :func:`pullback_metric`. Keywords given to ``update`` (a minibatch) are passed on, but
+            for ``value``, ``grad`` and ``value_fn``, which belong to optax's line searches. As a ``solver`` of
+            ``lg.fit`` it is called with a tree like the parameters, of their unconstrained coordinates.
         damping: δ ≥ 0, a share of the diagonal of the metric, so that units of the parameters do not matter
             (Levenberg–Marquardt); 0 is the natural gradient itself.
         rank_tolerance: see :func:`natural_gradient`.
@@ -104,7 +106,16 @@ def scale_by_natural_gradient(
         An optax transformation without state; its ``update`` needs the parameters.
     """
 
-    def update(gradients: Any, state: "optax.EmptyState", params: Any = None, **extra: Any) -> Any:
+    def update(
+        gradients: Any,
+        state: "optax.EmptyState",
+        params: Any = None,
+        *,
+        value: Any = None,
+        grad: Any = None,
+        value_fn: Any = None,
+        **extra: Any,
+    ) -> Any:
         if params is None:
             raise ValueError("scale_by_natural_gradient needs the parameters: call update(gradients, state, params).")
         g = jnp.asarray(metric(params, **extra))

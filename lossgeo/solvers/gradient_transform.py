@@ -16,6 +16,28 @@ else:
     from lossgeo import _optax as optax
 
 
+def over_tree(
+    transform: "optax.GradientTransformation", tree: jax.tree_util.PyTreeDef | None
+) -> "optax.GradientTransformationExtraArgs":
+    """A transformation of trees, for their lists of leaves: it finds the names and the structure that it was made for.
+
+    ``None`` leaves the parameters as they are.
+    """
+    full = optax.with_extra_args_support(transform)
+    if tree is None:
+        return full
+
+    def named(leaves: Any) -> Any:
+        return jax.tree.unflatten(tree, leaves)
+
+    def update(updates: Any, state: Any, u: Any = None, *, value_fn: Any, **extra: Any) -> tuple[Any, Any]:
+        extra = extra | {"grad": named(extra["grad"]), "value_fn": lambda params: value_fn(jax.tree.leaves(params))}
+        updates, state = full.update(named(updates), state, named(u), **extra)
+        return jax.tree.leaves(updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda u: full.init(named(u)), update)
+
+
 class GradientTransformState(NamedTuple):
     """State of :class:`GradientTransform`."""
 
@@ -32,6 +54,8 @@ class GradientTransformState(NamedTuple):
 class GradientTransform:
     """Full-batch descent by an optax transformation on the unconstrained parameters.
 
+    The transformation sees a tree like the parameters, with the unconstrained coordinates of each as its leaves: labels
+    of ``optax.multi_transform`` and metrics of ``geometry.natural_gradient_descent`` speak of them by name.
     Transformations that need the value (``optax.lbfgs``, ``optax.polyak_sgd``, …) get it. At growing intervals (every
     half as many steps again) the expected decrease is computed; below ``handover`` nats the loop ends, and the
     caller polishes with Newton steps. A transformation that never gets there ends with ``MAX_STEPS``.
@@ -41,12 +65,15 @@ class GradientTransform:
         max_steps: default budget.
         first_check: steps before the certificate is computed for the first time.
         handover: expected decrease in nats below which Newton steps take over.
+        tree: structure that the transformation sees the leaves in; ``None``, filled in by ``lg.fit`` and ``lg.solve``,
+            is that of the problem.
     """
 
     transform: "optax.GradientTransformation"
     max_steps: int = 10_000
     first_check: int = 50
     handover: float = 1e-4
+    tree: jax.tree_util.PyTreeDef | None = None
 
     @property
     def name(self) -> str:
@@ -56,7 +83,7 @@ class GradientTransform:
     def init(self, problem: Problem, tol: jax.Array) -> GradientTransformState:
         """See :class:`lossgeo.solvers.Solver`."""
         value = problem.fun(problem.init, problem.args)
-        transform = optax.with_extra_args_support(self.transform)
+        transform = over_tree(self.transform, self.tree)
         status = jnp.where(jnp.isfinite(value), RUNNING, Status.NOT_FINITE).astype(jnp.int32)
         return GradientTransformState(
             problem.init,
@@ -75,7 +102,7 @@ class GradientTransform:
             return problem.fun(u, problem.args)
 
         value, grad = jax.value_and_grad(fun)(state.u)
-        transform = optax.with_extra_args_support(self.transform)
+        transform = over_tree(self.transform, self.tree)
         updates, inner = transform.update(grad, state.inner, state.u, value=value, grad=grad, value_fn=fun)
         u = jax.tree.map(lambda v, d: v + jnp.asarray(d, v.dtype), state.u, updates)
         num_steps = state.num_steps + 1
