@@ -65,14 +65,33 @@ def _softplus_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def _sigmoid(x: jax.Array) -> jax.Array:
-    decay = jnp.exp(-jnp.abs(x))
-    return jnp.where(x < 0, decay, 1) / (1 + decay)
+    decay, share = _decay(x)
+    return jnp.where(x < 0, decay, 1) * share
 
 
 @_sigmoid.defjvp
 def _sigmoid_jvp(primals: Any, tangents: Any) -> Any:
     (x,), (dx,) = primals, tangents
-    return _sigmoid(x), dx * (_sigmoid(x) * _sigmoid(-x))
+    return _sigmoid(x), dx * _sigmoid_slope(x)
+
+
+@jax.custom_jvp
+def _sigmoid_slope(x: jax.Array) -> jax.Array:
+    decay, share = _decay(x)
+    return decay * share * share
+
+
+@_sigmoid_slope.defjvp
+def _sigmoid_slope_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    slope = _sigmoid_slope(x)
+    return slope, -dx * slope * jnp.tanh(x / 2)
+
+
+def _decay(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The one exponential and the one quotient that the logistic function and its derivatives are made of."""
+    decay = jnp.exp(-jnp.abs(x))
+    return decay, 1 / (1 + decay)
 
 
 def softmax(logits: ArrayLike) -> jax.Array:

@@ -9,7 +9,7 @@ with designs :math:`X_1, \ldots, X_m` that do not depend on the parameters, coef
 derivatives of a function of a few numbers a row (see :mod:`lossgeo.structure.derivatives`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
+from lossgeo import numerics
+from lossgeo.structure.recognition import softplus_operand
 from lossgeo.structure.rows import Axis, NotAligned, aligned_axes
 
 __all__ = ["LinearPredictor", "RowStructure", "discover"]
@@ -63,9 +65,10 @@ class RowStructure:
     """
 
     def __init__(self, closed: Any, products: dict[Key, _Product], predictors: tuple[LinearPredictor, ...]):
-        """Keep the jaxpr and the equations that are linear predictors."""
+        """Keep the jaxpr and the equations that are linear predictors, and find those that have cheaper derivatives."""
         self._closed, self._products = closed, products
         self.predictors = predictors
+        self._softplus = dict(_softplus_equations(closed.jaxpr, ()))
 
     def designs(self, leaves: Sequence[Any], args: Any) -> list[jax.Array]:
         """Design matrices, each of shape ``(n, d)``, in the order of ``predictors``."""
@@ -109,7 +112,9 @@ class RowStructure:
             operands = [v.val if isinstance(v, Literal) else values[v] for v in equation.invars]
             if here in self._products:
                 results = [product(self._products[here], operands)]
-            elif _contains(self._products, here):
+            elif here in self._softplus:
+                results = [numerics.softplus(operands[self._softplus[here]])]
+            elif _contains(self._products, here) or _contains(self._softplus, here):
                 inner = _inner(equation, CALLS)
                 results = self._run(inner.jaxpr, inner.consts, operands, here, product)
             else:
@@ -279,5 +284,17 @@ def _is_identity(equation: Any) -> bool:
     return equation.primitive.name == "convert_element_type" and same
 
 
-def _contains(products: dict[Key, _Product], here: Key) -> bool:
-    return any(k[: len(here)] == here for k in products)
+def _contains(found: dict[Key, Any], here: Key) -> bool:
+    return any(k[: len(here)] == here for k in found)
+
+
+def _softplus_equations(jaxpr: Any, key: Key) -> Iterator[tuple[Key, int]]:
+    """Equations that are :func:`lossgeo.numerics.softplus` of one operand, each with the place of that."""
+    for index, equation in _live(jaxpr):
+        here = (*key, index)
+        inner = _inner(equation, CALLS)
+        operand = softplus_operand(equation)
+        if inner is not None:
+            yield from _softplus_equations(inner.jaxpr, here)
+        elif operand is not None:
+            yield here, operand
