@@ -11,7 +11,7 @@ from lossgeo._pytree import path_name
 from lossgeo.dictionary.atoms import ATOMS, BINOMIAL, MULTINOMIAL, Atom
 from lossgeo.dictionary.layout import Layout, layout_of
 from lossgeo.dictionary.probing import CELLS, Values, certificate_bound, evaluate, row_scale
-from lossgeo.dictionary.regression import Candidate, Fitted, penalties_of, problem_of_values, regress
+from lossgeo.dictionary.regression import Candidate, Fitted, Problem, penalties_of, problem_of_values, regress
 from lossgeo.objective import Objective
 from lossgeo.supports import Real
 
@@ -19,6 +19,21 @@ __all__ = ["Found", "NotFound", "find", "predictor_of", "sums"]
 
 MANY = 256
 """Coordinates beyond which those of a leaf share their penalty in the dictionary."""
+
+
+NOTHING = "no loss and penalty of the dictionary reproduce the values of the objective at held-out probes"
+
+LARGEST_CONDITION = 1e7
+"""Condition number of a regression beyond which its parts cannot be told apart."""
+
+MANY_ROWS = 8192
+"""Observations from which on the dictionary is tried on a sample of them first."""
+
+SAMPLE = 2048
+"""Observations of that sample."""
+
+IMPLAUSIBLE = 1e-4
+"""Relative residual on the sample, where rounding leaves 1e-6 at most, that strikes a data term off the dictionary."""
 
 
 class Found(NamedTuple):
@@ -60,8 +75,24 @@ class _Hypothesis(NamedTuple):
     baseline: int | None
 
 
+class _Probed(NamedTuple):
+    """Probes of an objective and its values there; ``pooled``, whether coordinates share their penalties."""
+
+    layout: Layout
+    probes: list[np.ndarray]
+    sizes: np.ndarray
+    values: Values
+    pooled: bool
+    held: tuple[str, ...]
+    ask: Callable[[list[np.ndarray]], Values]
+
+
 def find(objective: Any, params: Any, data: tuple[Any, ...]) -> Found | NotFound:
     """Probe an objective and regress its values on the dictionary.
+
+    Of many observations a sample is probed first. A data term that does not reproduce the values there is not tried on
+    all of them: what is a sum over rows is one over any of them. So an objective that is in no dictionary is refused
+    at the price of the sample.
 
     Args:
         objective: ``(params, *data) -> ()``.
@@ -71,6 +102,38 @@ def find(objective: Any, params: Any, data: tuple[Any, ...]) -> Found | NotFound
     Raises:
         ValueError: shapes that make no linear predictor.
     """
+    struck: set[_Key] = set()
+    if np.ndim(data[0]) == 2 and len(data[0]) >= MANY_ROWS:
+        tried = _tried_on_sample(objective, params, data)
+        struck = {key for key, residual in tried.items() if residual > IMPLAUSIBLE}
+        if tried and len(struck) == len(tried):
+            return NotFound(f"{NOTHING} (on a sample of {SAMPLE} observations)", min(tried.values()))
+    probed = _probe(objective, params, data)
+    return probed if isinstance(probed, NotFound) else _choose(probed, struck)
+
+
+def _tried_on_sample(objective: Any, params: Any, data: tuple[Any, ...]) -> dict["_Key", float]:
+    """Relative residual of every data term on a sample of the rows, 0 where that does not tell; nothing if it fails."""
+    rows = np.sort(np.random.default_rng(2).choice(len(data[0]), SAMPLE, replace=False))
+    try:
+        probed = _probe(objective, params, jax.tree.map(lambda leaf: np.asarray(leaf)[rows], data))
+    except (TypeError, ValueError, IndexError):  # it holds rows of its own
+        return {}
+    if isinstance(probed, NotFound):
+        return {}
+    problem = _problem(probed)
+
+    def residual(hypothesis: _Hypothesis) -> float:
+        found = regress(_candidate(hypothesis), problem)
+        if isinstance(found, float):
+            return found if math.isfinite(found) else 0.0
+        return found.residual if found.condition <= LARGEST_CONDITION else 0.0
+
+    return {_key(hypothesis): residual(hypothesis) for hypothesis in _hypotheses(probed.layout, probed.probes)}
+
+
+def _probe(objective: Any, params: Any, data: tuple[Any, ...]) -> _Probed | NotFound:
+    """Probe an objective."""
     paths, tree = jax.tree_util.tree_flatten_with_path(params)
     supports = objective.supports(params) if isinstance(objective, Objective) else None
     held = [] if supports is None else [k for k, support in enumerate(supports) if not isinstance(support, Real)]
@@ -103,37 +166,49 @@ def find(objective: Any, params: Any, data: tuple[Any, ...]) -> Found | NotFound
     texts = tuple(
         f"the card is for {path_name(paths[k][0])} = {np.asarray(paths[k][1]).tolist()!r}, which is held" for k in held
     )
-    return _choose(layout, probes, sizes, values, pooled, texts, ask)
+    return _Probed(layout, probes, sizes, values, pooled, texts, ask)
 
 
-def _choose(
-    layout: Layout,
-    probes: list[np.ndarray],
-    sizes: np.ndarray,
-    values: Values,
-    pooled: bool,
-    held: tuple[str, ...],
-    ask: Callable[[list[np.ndarray]], Values],
-) -> Found | NotFound:
-    """The simplest atom that reproduces the values; two different ones are a refusal."""
-    scale = row_scale(values.values)
-    out = np.random.default_rng(1).permutation(len(sizes)) % 4 == 3
-    penalties = penalties_of([p.reshape(len(p), -1) for p in probes], pooled)
-    bound = certificate_bound(values.values, float(np.median(np.abs(values.values))), values.eps)
+_Key = tuple[str, int | None]
+
+
+def _key(hypothesis: _Hypothesis) -> _Key:
+    return hypothesis.atom.label, hypothesis.baseline
+
+
+def _held_out(probed: _Probed) -> np.ndarray:
+    """Which probes are held out."""
+    return np.random.default_rng(1).permutation(len(probed.sizes)) % 4 == 3
+
+
+def _problem(probed: _Probed) -> Problem:
+    values = probed.values
     resolution, agree = max(1e-10, 32 * values.eps), max(1e-6, 2e4 * values.eps)
-    problem = problem_of_values(values.values, scale, ~out, penalties, resolution, agree)
+    penalties = penalties_of([p.reshape(len(p), -1) for p in probed.probes], probed.pooled)
+    return problem_of_values(values.values, row_scale(values.values), ~_held_out(probed), penalties, resolution, agree)
+
+
+def _candidate(hypothesis: _Hypothesis) -> Candidate:
+    return Candidate(hypothesis.atom.label, _columns(hypothesis), _grid(hypothesis))
+
+
+def _choose(probed: _Probed, struck: set[_Key]) -> Found | NotFound:
+    """The simplest atom that reproduces the values; two different ones are a refusal."""
+    layout, values, problem = probed.layout, probed.values, _problem(probed)
+    bound = certificate_bound(values.values, float(np.median(np.abs(values.values))), values.eps)
     best, culprits, improper = math.inf, "", ""
     accepted: list[Found] = []
-    for hypothesis in _hypotheses(layout, probes):
+    for hypothesis in _hypotheses(layout, probed.probes):
         if accepted and (hypothesis.atom.shape is not None or hypothesis.atom.general):
             break
+        if _key(hypothesis) in struck:
+            continue
         atom = hypothesis.atom
-        candidate = Candidate(atom.label, _columns(hypothesis), _grid(hypothesis))
-        found = regress(candidate, problem)
+        found = regress(_candidate(hypothesis), problem)
         if isinstance(found, float):
             best = min(best, found)
             continue
-        if found.condition > 1e7:
+        if found.condition > LARGEST_CONDITION:
             best = min(best, found.residual)
             if found.residual <= bound and not culprits:
                 names = " and ".join(found.culprits)
@@ -158,12 +233,12 @@ def _choose(
                 layout,
                 hypothesis.offset,
                 hypothesis.baseline,
-                held,
-                probes,
+                probed.held,
+                probed.probes,
                 values,
-                sizes,
-                out,
-                ask,
+                probed.sizes,
+                _held_out(probed),
+                probed.ask,
             )  # fmt: skip
         )
     if len(accepted) > 1 and sum(not f.atom.margin for f in accepted) == 1:
@@ -174,7 +249,7 @@ def _choose(
         return NotFound(f"{names} reproduce the values equally well: the data do not tell them apart", 0.0)
     if accepted:
         return accepted[0]
-    reason = "no loss and penalty of the dictionary reproduce the values of the objective at held-out probes"
+    reason = NOTHING
     if improper:
         reason = improper
     elif culprits:

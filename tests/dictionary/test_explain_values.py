@@ -262,3 +262,25 @@ def test_single_precision_is_named_to_its_digits():
     assert card.name == "ridge regression" and 1e-9 < card.residual < 1e-5
     assert card.scales == pytest.approx({"s2": 1.69, "t2 of coef": 0.36}, rel=1e-3)
     assert not other.recognized
+
+
+def test_many_observations_are_tried_on_a_sample_first():
+    rng, n = np.random.default_rng(6), 9_000
+    x = rng.normal(size=(n, 2))
+    y = x @ np.array([1.0, -0.5]) + rng.normal(size=n)
+    own, start = jnp.ones(n), {"coef": jnp.zeros(2), "intercept": jnp.zeros(())}
+
+    def ridge(params, x, y):
+        return 0.5 * jnp.sum((y - eta(params, x)) ** 2) + jnp.sum(params["coef"] ** 2)
+
+    def of_rows_of_its_own(params, x, y):
+        return 0.5 * jnp.sum(own * (y - eta(params, x)) ** 2) + jnp.sum(params["coef"] ** 2)
+
+    def bent(params, x, y):
+        return 0.5 * jnp.sum((y - jnp.sinh(eta(params, x))) ** 2)
+
+    for objective in (ridge, of_rows_of_its_own):
+        card = lg.explain(objective, start, x, y)
+        assert card.name == "ridge regression" and card.scales == pytest.approx({"s2": 1.0, "t2 of coef": 0.5})
+    card = lg.explain(bent, start, x, y)
+    assert not card.recognized and "on a sample of 2048 observations" in str(card)
