@@ -1,9 +1,11 @@
 """The negative binomial distribution: counts that vary more than Poisson ones."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
@@ -128,21 +130,65 @@ class NegativeBinomial(Distribution):
 
 def _log_mass(count: jax.Array, mean: jax.Array, r: jax.Array) -> jax.Array:
     r"""Log-probability of a count, which need not be an integer."""
-    r = jnp.minimum(r, 1e30)  # beyond, nothing differs from the Poisson limit
-    empty = mean == 0
-    positive = jnp.where(empty, 1, mean)
-    following, m = count + 1, positive / r
-    # A beta density is theta (r + y) p_y at (r, y + 1), theta = mean / (r + mean), less what is of size r or 1 / r.
-    ratio, excess = (1 + following / r) / (1 + m), (following - positive) / (1 + m)
-    kernel = r * numerics.log_remainder(ratio, excess / r)
-    kernel = kernel + following * numerics.log_remainder(positive * ratio / following, -excess / following)
+    return _log_mass_of_finite(count, mean, jnp.minimum(r, 1e30))  # beyond, nothing differs from the Poisson limit
+
+
+@jax.custom_jvp
+def _log_mass_of_finite(count: jax.Array, mean: jax.Array, r: jax.Array) -> jax.Array:
+    r"""The same for finite concentrations, in the saddle-point form, in which nothing cancels.
+
+    .. math:: r\,L(t) + y\,L(t\mu/y) + \tfrac12\log\frac{r}{y(y + r)} - \tfrac12\log 2\pi + s(y + r) - s(r) - s(y),
+        \qquad t = \frac{r + y}{r + \mu}, \quad L(t) = \log t - (t - 1),
+
+    with the remainder :math:`s` of Stirling's formula. Derivatives are written out below: those of the terms one by one
+    are ten times the work.
+
+    Reference: Loader (2000), Fast and accurate computation of binomial probabilities.
+    """
+    none = count == 0
+    y = jnp.where(none, 1, count)
+    ratio, excess = _relative(count, mean, r)
+    spread = r * numerics.log_remainder(ratio, excess)
     stirling = numerics.stirling_remainder
-    kernel = kernel + stirling(r + following) - stirling(r) - stirling(following) - HALF_LOG_2PI
-    roots = 0.5 * (jnp.log(following) - jnp.log1p(following / r))
-    value = kernel + roots - jnp.log(positive) + jnp.log1p(m) - jnp.log1p(count / r)
-    # At 0, r log(1 + mean/r), which tends to the mean: in digits of the mean.
-    m = mean / r
-    near = m < 1
-    close, far = jnp.where(near, m, 0), jnp.where(near, 1, m)
-    at_zero = jnp.where(near, mean * (1 - close * numerics.log1p_remainder(close)), r * jnp.log1p(far))
-    return jnp.where(count == 0, -at_zero, jnp.where(empty, -jnp.inf, value))
+    value = spread + y * numerics.log_remainder(ratio * (mean / y), -excess * (r / y))
+    value = value + 0.5 * jnp.log(r / (y + r) / y) - HALF_LOG_2PI + stirling(y + r) - stirling(r) - stirling(y)
+    # Without a count r log(r/(r + mean)), which tends to minus the mean: in digits of the mean.
+    return jnp.where(none, spread - mean / (1 + mean / r), jnp.where(mean == 0, -jnp.inf, value))
+
+
+def _log_mass_jvp(primals: tuple[jax.Array, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, Any]:
+    count, mean, r = primals
+    value = _log_mass_of_finite(count, mean, r)
+    none, impossible = count == 0, (mean == 0) & (count != 0)
+    positive = jnp.where(mean == 0, 1, mean)
+    ratio, excess = _relative(count, mean, r)
+
+    def slope(v: jax.Array) -> jax.Array:
+        return jax.jvp(numerics.stirling_remainder, (v,), (jnp.ones_like(v),))[1]
+
+    def in_count() -> jax.Array:
+        following, total = count + 1, count + r
+        found = jnp.log(ratio * (mean / following)) + 0.5 * (1 / following - 1 / total)
+        return found + slope(total) - slope(following)
+
+    def in_mean() -> jax.Array:
+        relative = jnp.where(none, -1, (count - positive) / positive)
+        return relative / (1 + mean / r)
+
+    def in_concentration() -> jax.Array:
+        total = count + r
+        return numerics.log_remainder(ratio, excess) + 0.5 * count / total / r + slope(total) - slope(r)
+
+    found: Any = 0
+    for tangent, derivative in zip(tangents, (in_count, in_mean, in_concentration), strict=True):
+        if not isinstance(tangent, SymbolicZero):
+            found = found + jnp.where(impossible, 0, derivative()) * tangent
+    return value, jnp.broadcast_to(jnp.asarray(found, value.dtype), value.shape)
+
+
+_log_mass_of_finite.defjvp(_log_mass_jvp, symbolic_zeros=True)
+
+
+def _relative(count: jax.Array, mean: jax.Array, r: jax.Array) -> tuple[jax.Array, jax.Array]:
+    r""":math:`t = (r + y)/(r + \mu)` and :math:`t - 1`."""
+    return (r + count) / (r + mean), (count - mean) / (r + mean)

@@ -6,6 +6,8 @@ into the tails, in either dtype, and automatic differentiation of the rule gives
 functions of ``jax.scipy.special`` underflow in the tails, and their derivatives in the shapes end at the first.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -14,6 +16,9 @@ from lossgeo.numerics.decay import DEPTH, integral
 from lossgeo.numerics.logarithms import HALF_LOG_2PI, as_float, log1mexp, log1p_remainder, stirling_remainder
 
 _STEPS = 6  # of the recurrence that raises the shape, so that the integrand decays at a rate of 6 or more
+
+NEAR = 0.4
+"""Distance of a ratio from 1 up to which what its logarithm leaves of its linear part is known from that distance."""
 
 
 def log_gamma_tails(a: ArrayLike, x: ArrayLike) -> tuple[jax.Array, jax.Array]:
@@ -169,6 +174,7 @@ def log_rising(count: ArrayLike, r: ArrayLike) -> jax.Array:
     return jnp.where(near, center, outer) - 0.5 * jnp.log1p(d) + remainders
 
 
+@jax.custom_jvp
 def log_remainder(ratio: jax.Array, excess: jax.Array) -> jax.Array:
     r"""What a logarithm leaves of its linear part, :math:`\log t - (t - 1)`, from both ``t`` and ``t - 1``.
 
@@ -179,9 +185,16 @@ def log_remainder(ratio: jax.Array, excess: jax.Array) -> jax.Array:
     Returns:
         Values that are not positive, shape of the arguments; some ulp near 1 and far from it, with all derivatives.
     """
-    near = jnp.abs(excess) < 0.4
+    near = jnp.abs(excess) < NEAR
     close = jnp.where(near, excess, 0)
     return jnp.where(near, -close * close * log1p_remainder(close), jnp.log(jnp.where(near, 1, ratio)) - excess)
+
+
+@log_remainder.defjvp
+def _log_remainder_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    (ratio, excess), (of_ratio, of_excess) = primals, tangents
+    near = -(excess / ratio) * of_excess
+    return log_remainder(ratio, excess), jnp.where(jnp.abs(excess) < NEAR, near, of_ratio / ratio - of_excess)
 
 
 def _beta_length(a: jax.Array, n: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:

@@ -163,3 +163,22 @@ def test_information_of_kumaraswamy_near_its_removable_singularities():
         np.testing.assert_allclose(
             dist.Kumaraswamy(2.0, b).fisher_information(), np.einsum("n,ni,nj->ij", mass, score, score), rtol=1e-6
         )
+
+
+def test_derivatives_of_the_negative_binomial_are_those_of_gamma_functions():
+    """Written out, and needed to the second order: against exact sums over the integers below the count."""
+    y, mean, r = (v.ravel() for v in np.meshgrid([0.0, 1.0, 7.0, 40.0], [0.3, 5.0, 60.0], [0.05, 3.0, 500.0]))
+    steps = [np.arange(count) + shape for count, shape in zip(y, r, strict=True)]
+    first, second = (np.array([np.sum(1.0 / k**p) for k in steps]) for p in (1, 2))
+
+    def log_prob(theta, y):
+        return dist.NegativeBinomial(theta[0], theta[1]).log_prob(y)
+
+    theta, total = np.stack([mean, r], axis=1), mean + r
+    gradient = jax.jit(jax.vmap(jax.grad(log_prob)))(theta, y)
+    in_mean, in_r = y / mean - (y + r) / total, first + np.log(r / total) + (mean - y) / total
+    np.testing.assert_allclose(gradient, np.stack([in_mean, in_r], axis=1), rtol=1e-11, atol=2e-14)
+    hessian = jax.jit(jax.vmap(jax.hessian(log_prob)))(theta, y)
+    both, of_r = (y - mean) / total**2, -second + 1 / r - 1 / total - (mean - y) / total**2
+    wanted = np.stack([(y + r) / total**2 - y / mean**2, both, both, of_r], axis=1).reshape(-1, 2, 2)
+    np.testing.assert_allclose(hessian, wanted, rtol=1e-10, atol=1e-14)
