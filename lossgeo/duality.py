@@ -7,7 +7,8 @@ r"""Duality gaps of sparse likelihoods: a bound on the excess over the optimum t
 where :math:`h_j^*(t) = (|t| - \lambda_j)_+^2 / 2\rho_j`, for :math:`\rho_j = 0` the constraint
 :math:`|t| \le \lambda_j`; for a group, :math:`h_B(x) = \lambda_B\|x\|`, it is :math:`\|t\| \le \lambda_B`. For a
 likelihood that is log-concave in its linear predictor every feasible :math:`u` bounds the least value of :math:`P` from
-below. The slopes :math:`\ell'(\eta)` are made feasible by a projection and a factor :math:`s \le 1`, and
+below; a normal prior on an entry of :math:`v` makes it one more coefficient, with :math:`\lambda_j = 0`. The slopes
+:math:`\ell'(\eta)` are made feasible by a projection and a factor :math:`s \le 1`, and
 
 .. math:: P - D = \sum_i \{\ell_i(\eta_i) + \ell_i^*(u_i) - u_i\eta_i\}
           + \sum_j \{h_j(x_j) + h_j^*(-X_j^\top u) + x_j X_j^\top u\}
@@ -23,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lossgeo import linalg
 from lossgeo._compilation import quick_jit
 from lossgeo.posing import Posed, as_problem
 from lossgeo.sparsity import SparseRows, sparse_rows
@@ -52,8 +54,9 @@ class Gap(NamedTuple):
 def duality_gap(posed: Posed, params: Any) -> jax.Array:
     r"""Bound on the excess of the objective at ``params`` over its least value, in nats.
 
-    It exists for the coefficients of one linear predictor under a Laplace, elastic net or group lasso prior, where
-    everything else that is estimated shifts the same predictor without a prior (an intercept, unpenalised columns).
+    It exists for the coefficients of one linear predictor, one leaf of the parameters or several, under Laplace,
+    elastic net or group lasso priors, where everything else that is estimated shifts the same predictor, under a normal
+    prior or without one (an intercept, unpenalised columns).
     Rows must be convex in the predictor; this is looked at around the fit and cannot be proved from there: for a
     family that is log-concave in the predictor (normal of known scale, logistic, Poisson with log link, …) the bound
     is rigorous up to rounding.
@@ -88,7 +91,7 @@ def gap_at(
     v: jax.Array,
     eta: jax.Array,
     *,
-    design: jax.Array | None = None,
+    design: jax.Array,
     known: tuple[jax.Array, jax.Array] | None = None,
 ) -> Gap:
     r"""The gap at a point; pure, inside one trace.
@@ -100,20 +103,26 @@ def gap_at(
         x: coefficients, kinks at 0, shape ``(d,)``.
         v: other coordinates, shape ``(q,)``.
         eta: linear predictor, shape ``(n,)``.
-        design: :math:`X`, shape ``(n, d)``; or
-        known: slopes of the rows times the design, and the norms of its columns, each of shape ``(d,)``: then a
-            projection of the slopes is bounded by its size.
+        design: :math:`X`, shape ``(n, d)``.
+        known: slopes of the rows times the design, and the norms of its columns, each of shape ``(d,)``: then only
+            columns without a penalty are looked at, and a projection of the slopes is bounded by its size.
     """
     slopes, other = jax.grad(rows.loss, argnums=(0, 1))(eta, v)
     _, weights = _slopes_and_curvature(rows, eta, v)
-    shifts, understood = _shifts(rows, eta, v, weights, other, slopes)
+    curved, pull, mean = rows.normal()
+    gradient_v = pull * (v - mean)
+    shifts, understood = _shifts(rows, eta, v, (slopes, weights), other, (gradient_v, pull))
     feasible = slopes
-    if v.shape[0]:
-        basis = jnp.linalg.qr(shifts.T)[0]
+    if len(curved):
+        # One Newton step in v, seen in the slopes, takes most of what they lack there; any other were allowed too.
+        step = _newton_step(shifts, weights, pull, shifts @ slopes + gradient_v)
+        feasible = feasible - jnp.where(jnp.all(jnp.isfinite(step)), weights * (step @ shifts), 0.0)
+    straight = jnp.concatenate([jnp.delete(shifts, curved, axis=0), design[:, rows.flat].T])
+    if straight.shape[0]:
+        basis = jnp.linalg.qr(straight.T)[0]
         for _ in range(2):
             feasible = feasible - basis @ (feasible @ basis)
     if known is None:
-        assert design is not None
         gradient, norm = feasible @ design, jnp.sqrt(_squares(design))
         slack = jnp.zeros_like(gradient)
     else:
@@ -131,10 +140,14 @@ def gap_at(
 
     def gap_with(factor: jax.Array) -> tuple[jax.Array, jax.Array]:
         fitted, convex = _fenchel_young(rows, eta, v, factor * feasible)
+        if len(curved):
+            lacking = (gradient_v + factor * (shifts @ feasible))[curved]
+            fitted = fitted + 0.5 * jnp.sum(jnp.square(lacking) / pull[curved])
+        terms = _fenchel_young_of_penalty(x, -factor * gradient, strength, ridge, slack)
         if not blocks.single:
-            aligned = blocks.total(strength * x * blocks.unit(x) + factor * gradient * x)
-            return fitted + jnp.sum(jnp.maximum(aligned, 0.0) / blocks.total(jnp.ones_like(x))), convex
-        return fitted + jnp.sum(_fenchel_young_of_penalty(x, -factor * gradient, strength, ridge, slack)), convex
+            aligned = jnp.maximum(blocks.total(strength * x * blocks.unit(x) + factor * gradient * x), 0.0)
+            terms = jnp.where(ridge > 0, terms, aligned / blocks.total(jnp.ones_like(x)))
+        return fitted + jnp.sum(terms.at[rows.flat].set(0.0)), convex
 
     if rows.is_elastic:
         # Where it is nearly a lasso the constraint of the lasso makes the better dual point.
@@ -147,7 +160,8 @@ def gap_at(
     error = eps * norm * (jnp.linalg.norm(slopes) + jnp.linalg.norm(weights * eta))
     relative = jnp.max(jnp.where(penalised, blocks.norm(error) / jnp.where(penalised, strength, 1.0), 0.0), initial=0.0)
     noise = relative * jnp.sum(strength * jnp.abs(x)) + jnp.sum(error * jnp.abs(x))
-    return Gap(jnp.where(understood & convex & jnp.all(penalised | (ridge > 0)), gap, jnp.nan), noise)
+    bounded = (penalised | (ridge > 0)).at[rows.flat].set(True)
+    return Gap(jnp.where(understood & convex & jnp.all(bounded), gap, jnp.nan), noise)
 
 
 def _squares(design: jax.Array) -> jax.Array:
@@ -170,17 +184,32 @@ def _fenchel_young_of_penalty(
     return jnp.maximum(strength * jnp.abs(x) - c * x, 0.0) + 0.5 * ridge * jnp.square(x - best) + more
 
 
+def _newton_step(shifts: jax.Array, weights: jax.Array, pull: jax.Array, slope: jax.Array) -> jax.Array:
+    """Solution of the equations with the Hessian of a few coordinates that shift the predictor, shape ``(q,)``."""
+    system = (shifts * weights[None, :]) @ shifts.T + jnp.diag(pull)
+    scaled, scale = linalg.equilibrate(system)
+    solved = linalg.conjugate_gradients(lambda u: scaled @ u, scale * slope, tol=1e-9, max_steps=4 * slope.shape[0])
+    return scale * solved.x
+
+
 def _slopes_and_curvature(rows: SparseRows, eta: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.jvp(lambda e: jax.grad(rows.loss)(e, v), (eta,), (jnp.ones_like(eta),))
 
 
 def _shifts(
-    rows: SparseRows, eta: jax.Array, v: jax.Array, weights: jax.Array, other: jax.Array, slopes: jax.Array
+    rows: SparseRows,
+    eta: jax.Array,
+    v: jax.Array,
+    of_rows: tuple[jax.Array, jax.Array],
+    other: jax.Array,
+    of_priors: tuple[jax.Array, jax.Array],
 ) -> tuple[jax.Array, jax.Array]:
     """How each other coordinate shifts the predictor, shape ``(q, n)``, and whether that is all it does.
 
-    Then slopes at ``eta + z t`` and ``v - t`` do not depend on ``t``: one random direction tells.
+    Then slopes at ``eta + z t`` and ``v - t`` do not depend on ``t``: one random direction tells. ``of_rows`` and
+    ``of_priors`` are slopes and curvatures, those in ``v`` of normal priors; ``other`` are all slopes in ``v``.
     """
+    (slopes, weights), (pull, bend) = of_rows, of_priors
     if not v.shape[0]:
         return jnp.zeros((0, eta.shape[0]), eta.dtype), jnp.asarray(True)
     cross = jax.vmap(lambda t: jax.jvp(lambda v: jax.grad(rows.loss)(eta, v), (v,), (t,))[1])(
@@ -192,10 +221,12 @@ def _shifts(
     root = jnp.sqrt(jnp.finfo(eta.dtype).eps)
     size = jnp.max(jnp.abs(slopes)) + jnp.max(jnp.abs(weights))
     same = jnp.max(jnp.abs(moved - slopes)) <= root * size
-    # No prior of their own: the slope in v is that of the rows.
-    free = jnp.max(jnp.abs(other - shifts @ slopes)) <= root * jnp.max(jnp.abs(shifts) @ jnp.abs(slopes))
-    free = free & (jnp.max(jnp.abs(moved_other - other)) <= root * jnp.max(jnp.abs(shifts) @ jnp.abs(slopes)))
-    return shifts, same & free & jnp.all(weights != 0)
+    # No other prior: the slope in v is that of the rows, and of a parabola.
+    own = jnp.max(jnp.abs(shifts) @ jnp.abs(slopes)) + jnp.max(jnp.abs(pull)) + jnp.max(bend * jnp.abs(step))
+    free = jnp.max(jnp.abs(other - pull - shifts @ slopes)) <= root * own
+    free = free & (jnp.max(jnp.abs(moved_other + bend * step - other)) <= root * own)
+    counted = (weights != 0) if rows.counts is None else (weights != 0) | ~rows.counts
+    return shifts, same & free & jnp.all(counted)
 
 
 def _fenchel_young(rows: SparseRows, eta: jax.Array, v: jax.Array, wanted: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -156,8 +156,8 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
             return Plan(chosen, None, reason if automatic else "chosen by the caller", found)
         if not automatic:
             raise ValueError(
-                "solvers.WorkingSet needs independent rows with one vector of coefficients under a Laplace or "
-                "ElasticNet prior of constant hyper-parameters in a linear predictor, and at most "
+                "solvers.WorkingSet needs independent rows with coefficients under Laplace or ElasticNet priors of "
+                "constant hyper-parameters in one linear predictor or a sum of several, and at most "
                 f"{chosen.max_other} other coordinates; found is {found or 'no linear predictor'}. Use solver='auto'."
             )
     if isinstance(solver, MirrorDescent):

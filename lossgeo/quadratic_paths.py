@@ -184,7 +184,7 @@ def _begin(
     rows = _Rows(design, slopes, curvature, cross)
     small = 8 * design.shape[1] ** 2 * len(problem.value) <= MOST_BYTES
     double = np.finfo(_dtype(params)).bits == design.dtype.itemsize * 8 == 64
-    strengths, constants = strengths_of(posed, objectives, design.shape[1])
+    strengths, constants = strengths_of(posed, objectives, problem.coefficients)
     if not np.all(strengths > 0) or not (double if _is_wide(rows) else small):
         return None
     return posed, problem, rows, (strengths, constants)

@@ -33,6 +33,7 @@ class Quadratic:
         checks: of the values of the input.
         design: :math:`X`, shape ``(n, d)``, or ``None`` where it is a leaf of the data.
         leaf: number of that leaf, static.
+        coefficients: leaves of the parameters that make up :math:`x`, static.
         strength: :math:`\lambda`, shape ``(d,)``.
         slopes: :math:`\partial\ell_i/\partial\eta_i`, shape ``(n,)``.
         curvature: :math:`\partial^2\ell_i/\partial\eta_i^2`, shape ``(n,)``.
@@ -54,6 +55,7 @@ class Quadratic:
     gradient: jax.Array
     hessian: jax.Array
     leaf: int = static()
+    coefficients: tuple[int, ...] = static()
 
 
 @quick_jit(small=True)
@@ -104,6 +106,7 @@ def quadratic(posed: Posed, weights: Any) -> Quadratic | None:
         gradient,
         hessian,
         leaf,
+        rows.leaves,
     )
 
 

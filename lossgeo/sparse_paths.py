@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from lossgeo._compilation import quick_jit
 from lossgeo.distributions import Laplace
@@ -77,11 +78,13 @@ class _Point(NamedTuple):
 
 
 def is_strength(objective: Any, params: Any, over: str) -> bool:
-    """Whether ``over`` is the scale of a Laplace prior that is declared for a leaf."""
+    """Whether ``over`` is the scale of a Laplace prior that is declared for a leaf, or for several at once."""
     if not isinstance(objective.prior, TreePrior):
         return False
     return any(
-        over == f"prior.{entry.name}.scale" and isinstance(entry.distribution, Laplace)
+        f"prior.{entry.name}.".startswith(over.removesuffix("scale"))
+        and over.endswith(".scale")
+        and isinstance(entry.distribution, Laplace)
         for entry in objective.prior.entries(params)
     )
 
@@ -147,8 +150,10 @@ def sparse_folds(
     return score, status, edm
 
 
-def strengths_of(posed: Posed, objectives: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Strengths of the leaf with kinks, shape ``(g, d)``, and what each objective adds to the value of the first."""
+def strengths_of(
+    posed: Posed, objectives: Sequence[Any], coefficients: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Strengths of the ``coefficients``, some leaves, ``(g, d)``, and what each objective adds to the first's value."""
     bare = dataclasses.replace(posed, data=(), weights=None)
     along = [jax.tree.leaves(objective) for objective in objectives]
     changes = tuple(any(leaf is not leaves[0] for leaf in leaves[1:]) for leaves in zip(*along, strict=True))
@@ -158,7 +163,7 @@ def strengths_of(posed: Posed, objectives: Sequence[Any], size: int) -> tuple[np
     ]
     if not any(changes):
         leaves, changes = [np.asarray(leaf)[None] for leaf in leaves], (True,) * len(leaves)
-    strengths, constants = (np.asarray(column, float) for column in _kinks_of(bare, leaves, changes, size))
+    strengths, constants = (np.asarray(column, float) for column in _kinks_of(bare, leaves, changes, coefficients))
     return strengths, constants - constants[0]
 
 
@@ -173,7 +178,7 @@ class _Walk:
 
     def __init__(self, posed: list[Posed], state: WorkingState, plan: Any, tol: float):
         self.posed, self.state, self.plan, self.tol = posed, state, plan, tol
-        strengths, self.constants = strengths_of(posed[0], [p.objective for p in posed], state.x.size)
+        strengths, self.constants = strengths_of(posed[0], [p.objective for p in posed], state.setup.leaves)
         self.strengths = strengths.astype(state.setup.strength.dtype)
         self.points: list[_Point] = []
         self.tries = TRIES
@@ -220,8 +225,9 @@ class _Walk:
         work, posed = self._columns(first, int(numbers[-1])), self.posed[0]
         model = work.model
         if model is None:
-            low = jnp.finfo(state.x.dtype).bits > 32 and not work.precise
-            model = make_model(posed, work.columns, state.eta, state.v, True, solver, low)
+            low, ridge = jnp.finfo(state.x.dtype).bits > 32 and not work.precise, np.asarray(state.setup.ridge)
+            ridge = np.where(work.mask, ridge[work.index], 0.0)
+            model = make_model(posed, work.columns, state.eta, state.v, True, solver, low, ridge)
             work = dataclasses.replace(work, model=model)
         strengths = np.where(work.mask[None, :], self.strengths[numbers][:, work.index], 1.0)
         x = jnp.where(work.mask, state.x[work.index], 0.0)
@@ -230,15 +236,17 @@ class _Walk:
         )
         gradients = _gradients(posed, state.setup, found.eta, found.v, solver)
         found, gradients = jax.device_get((found, gradients))
+        curvature = np.asarray(state.setup.ridge)
         for b in range(min(block, len(self.posed) - first)):
             if not np.isfinite(found.value[b]):
                 self.state = dataclasses.replace(self.state, work=dataclasses.replace(work, model=None))
                 return
             x_here = np.zeros(state.x.shape[0], found.x.dtype)
             x_here[work.index[work.mask]] = found.x[b][work.mask]
+            gradient = gradients[b] + curvature * x_here
             here: WorkingState = dataclasses.replace(
                 self._at(first + b, state), x=jnp.asarray(x_here),
-                v=found.v[b], eta=found.eta[b], gradient=gradients[b],
+                v=found.v[b], eta=found.eta[b], gradient=gradient,
                 value=found.value[b], num_steps=int(found.num_steps[b]), work=work,
             )  # fmt: skip
             self.state = here
@@ -252,7 +260,7 @@ class _Walk:
             if not found.sure[b] or found.edm[b] > self.tol:
                 self._conclude(first + b, here, Status.CONVERGED)
                 continue
-            strength, gradient = self.strengths[first + b], gradients[b]
+            strength = self.strengths[first + b]
             excess = np.maximum(np.abs(gradient) - strength, 0.0)
             residual = np.max(np.where(x_here != 0, np.abs(gradient + strength * np.sign(x_here)), excess), initial=0.0)
             value = float(found.value[b]) + self.constants[first + b]
@@ -292,7 +300,7 @@ class _Walk:
 
 @quick_jit(static_argnames="solver")
 def _gradients(posed: Posed, setup: Any, eta: jax.Array, v: jax.Array, solver: WorkingSet) -> jax.Array:
-    """Gradients with respect to all columns of several fits, in one product."""
+    """Gradients of the rows with respect to all columns of several fits, in one product."""
     rows = sparse_parts(as_problem(posed), solver)
     return jax.vmap(jax.grad(rows.loss))(eta, v) @ design_of(rows, setup)
 
@@ -304,9 +312,11 @@ def to_params(posed: Posed, x: jax.Array, v: jax.Array, solver: WorkingSet) -> A
     return jax.vmap(lambda x, v: posed.to_params(rows.join(x, v)))(x, v)
 
 
-@quick_jit(static_argnames=("changes", "size"))
-def _kinks_of(posed: Posed, leaves: list[Any], changes: tuple[bool, ...], size: int) -> tuple[jax.Array, jax.Array]:
-    """Strengths of the leaf with kinks, and minus the log-prior at the kinks; of a posed problem without data.
+@quick_jit(static_argnames=("changes", "coefficients"))
+def _kinks_of(
+    posed: Posed, leaves: list[Any], changes: tuple[bool, ...], coefficients: tuple[int, ...]
+) -> tuple[jax.Array, jax.Array]:
+    """Strengths of the coefficients, and minus the log-prior at the kinks; of a posed problem without data.
 
     For each entry of those ``leaves`` of the objective that change.
     """
@@ -317,10 +327,7 @@ def _kinks_of(posed: Posed, leaves: list[Any], changes: tuple[bool, ...], size: 
         u = here.to_unconstrained(here.template)
         centers, strengths, _ = kinks(u, here)
         at = [jnp.where(s > 0, c, w) for c, s, w in zip(centers, strengths, u, strict=True)]
-        entries = here.objective.prior.entries(here.template) or []
-        kinked = [isinstance(entry.distribution, Laplace) for entry in entries]
-        strength = jnp.ravel(strengths[kinked.index(True)])
-        assert strength.size == size
+        strength = ravel_pytree([strengths[i] for i in coefficients])[0]
         return strength, -here.objective.prior.log_prior(here.to_params(at))
 
     return jax.vmap(one, in_axes=([0 if moves else None for moves in changes],))(leaves)

@@ -2,8 +2,9 @@ r"""A posed problem whose many coefficients share one linear predictor and a spa
 
 .. math:: F(u) = f(o + Xx,\, v) + \sum_j \{\lambda_j |x_j| + \tfrac12\rho_j x_j^2\}, \qquad x = \beta - c, \quad o = Xc
 
-with :math:`c` and :math:`\lambda` the places and strengths of the kinks, :math:`\rho` the curvatures of an elastic net
-(0 for a Laplace prior), and :math:`v` all other coordinates.
+with :math:`c` and :math:`\lambda` the places and strengths of the kinks, :math:`\rho` the curvatures of elastic nets
+and normal priors (0 for a Laplace prior), and :math:`v` all other coordinates. The coefficients may be several leaves,
+whose columns stand side by side.
 """
 
 from typing import Any
@@ -13,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from lossgeo.distributions import ElasticNet, GroupedLaplace, GroupLaplace, Laplace
+from lossgeo.distributions import ElasticNet, Flat, GroupedLaplace, GroupLaplace, Laplace, Normal
 from lossgeo.posing import kinks
 from lossgeo.priors import FunctionPrior, TreePrior
 from lossgeo.solvers import Blocks, Problem
-from lossgeo.structure import RowDerivatives, depends_on
+from lossgeo.structure import JointPredictor, RowDerivatives, depends_on, joint_predictor
 from lossgeo.supports import Real
 
 __all__ = ["SparseRows", "sparse_rows"]
@@ -26,41 +27,66 @@ __all__ = ["SparseRows", "sparse_rows"]
 class SparseRows:
     """The parts of :math:`F`; lives inside one trace. Made by :func:`sparse_rows`."""
 
-    def __init__(self, problem: Problem, leaf: int, index: int):
-        """Take apart ``problem`` along predictor ``index``, whose coefficients are leaf ``leaf``."""
-        assert isinstance(problem.derivatives, RowDerivatives)
-        self._posed, self._structure, self._leaf, self._index = problem.args, problem.derivatives.structure, leaf, index
+    def __init__(self, problem: Problem, predictor: JointPredictor):
+        """Take apart ``problem`` along the joint predictor of its coefficients."""
+        self._posed, self._predictor, self.leaves = problem.args, predictor, predictor.leaves
         u = problem.init
-        found = kinks(u, self._posed)
-        center, strength = found.center[leaf], found.strength[leaf]
-        self._center, self.strength = center, jnp.ravel(strength)
-        self.center = jnp.ravel(center)
-        block = (self._posed.objective.prior.kinks(self._posed.to_params(u)) or [])[leaf].block
-        self.blocks = Blocks(None if block is None else jnp.asarray(block.ravel(), jnp.int32))
-        self.is_elastic = isinstance(_prior_of(self._posed, leaf), ElasticNet)
-        self.ridge = jnp.ravel(jnp.broadcast_to(_ridge(self._posed, leaf), center.shape)).astype(center.dtype)
-        self._v0, self._unravel = ravel_pytree([w for i, w in enumerate(u) if i != leaf])
-        before = sum(w.size for w in u[:leaf])
-        numbers = np.arange(self._v0.size)
+        found, entries = kinks(u, self._posed), self._posed.objective.prior.entries(self._posed.template)
+        own = [entries[i].distribution for i in self.leaves]
+        centers = [
+            jnp.broadcast_to(jnp.asarray(d.loc, u[i].dtype), u[i].shape) if type(d) is Normal else found.center[i]
+            for i, d in zip(self.leaves, own, strict=True)
+        ]
+        self.center, self._unravel_x = ravel_pytree(centers)
+        dtype = self.center.dtype
+        self.strength = ravel_pytree([found.strength[i] for i in self.leaves])[0].astype(dtype)
+        ridges = [jnp.broadcast_to(_ridge(d), u[i].shape) for i, d in zip(self.leaves, own, strict=True)]
+        self.ridge = ravel_pytree(ridges)[0].astype(dtype)
+        self.blocks = Blocks(_numbers(self._posed, u, self.leaves))
+        self.is_elastic = any(isinstance(d, ElasticNet | Normal) for d in own)
+        self._others = [i for i in range(len(u)) if i not in self.leaves]
+        self._v0, self._unravel = ravel_pytree([u[i] for i in self._others])
+        flat = [np.full(u[i].size, type(d) is Flat) for i, d in zip(self.leaves, own, strict=True)]
+        self.flat = np.flatnonzero(np.concatenate(flat))
+        """Which coefficients have a flat prior, static."""
+        self.counts = None if self._posed.weights is None else jnp.asarray(self._posed.weights) != 0
+        """Rows with a weight that is not 0, shape ``(n,)``; ``None`` for all."""
+        ends = np.cumsum([0, *(w.size for w in u)])
+        numbers = [np.arange(ends[i], ends[i + 1]) for i in range(len(u))]
+        nothing = np.zeros(0, int)
         self.places = (
-            np.where(numbers < before, numbers, numbers + self.center.size),
-            before + np.arange(self.center.size),
+            np.concatenate([nothing, *(numbers[i] for i in self._others)]),
+            np.concatenate([nothing, *(numbers[i] for i in self.leaves)]),
         )
         """Place of each entry of ``v`` and of ``x`` among the ravelled coordinates."""
 
+    def normal(self) -> tuple[np.ndarray, jax.Array, jax.Array]:
+        """Which entries of ``v`` have a normal prior, static, its curvatures, 0 elsewhere, and its means."""
+        u, entries = self._posed.to_unconstrained(self._posed.template), self._posed.objective.prior.entries
+        own = [entries(self._posed.template)[i].distribution for i in self._others]
+        known = [type(d) is Normal and _is_plain(self._posed, i) for i, d in zip(self._others, own, strict=True)]
+        parts = [
+            [jnp.broadcast_to(jnp.asarray(w), u[i].shape) for w in ((_ridge(d), d.loc) if is_known else (0.0, 0.0))]
+            for i, d, is_known in zip(self._others, own, known, strict=True)
+        ]
+        which = [np.full(u[i].size, is_known) for i, is_known in zip(self._others, known, strict=True)]
+        ridge, mean = (ravel_pytree([part[k] for part in parts])[0].astype(self.center.dtype) for k in (0, 1))
+        return np.flatnonzero(np.concatenate([np.zeros(0, bool), *which])), ridge, mean
+
     def split(self, u: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
         """``x``, shape ``(d,)``, and ``v``, shape ``(q,)``, of unconstrained coordinates."""
-        others = ravel_pytree([w for i, w in enumerate(u) if i != self._leaf])[0]
-        return jnp.ravel(u[self._leaf]) - self.center, others.astype(self.center.dtype)
+        own, others = (ravel_pytree([u[i] for i in leaves])[0] for leaves in (self.leaves, self._others))
+        return own.astype(self.center.dtype) - self.center, others.astype(self.center.dtype)
 
     def join(self, x: jax.Array, v: jax.Array) -> list[jax.Array]:
         """Inverse of :meth:`split`; a coefficient with ``x`` 0 is exactly at its kink."""
-        others = self._unravel(v.astype(self._v0.dtype))
-        return [*others[: self._leaf], jnp.reshape(self.center + x, self._center.shape), *others[self._leaf :]]
+        parts = dict(zip(self.leaves, self._unravel_x(self.center + x), strict=True))
+        parts |= zip(self._others, self._unravel(v.astype(self._v0.dtype)), strict=True)
+        return [parts[i] for i in range(len(parts))]
 
     def design(self) -> jax.Array:
         """:math:`X`, shape ``(n, d)``."""
-        return self._structure.designs(self.join(jnp.zeros_like(self.center), self._v0), self._posed)[self._index]
+        return self._predictor.design(self.join(jnp.zeros_like(self.center), self._v0), self._posed)
 
     def loss(self, eta: jax.Array, v: jax.Array) -> jax.Array:
         """:math:`f`: minus the weighted log-likelihood and the rest of the log-prior, in nats."""
@@ -71,16 +97,7 @@ class SparseRows:
 
     def terms(self, eta: jax.Array, v: jax.Array) -> jax.Array:
         """Log-likelihood of each row in nats, without weights, shape ``(n,)``."""
-        u = self.join(jnp.zeros_like(self.center), v)
-        structure, posed = self._structure, self._posed
-        designs = structure.designs(u, posed)
-        etas = [
-            eta[:, None]
-            if j == self._index
-            else design @ u[p.leaf].reshape(-1)[structure.positions(j).ravel()].reshape(p.shape)
-            for j, (design, p) in enumerate(zip(designs, structure.predictors, strict=True))
-        ]
-        return structure.rest(etas, u, posed)
+        return self._predictor.rest(eta, self.join(jnp.zeros_like(self.center), v), self._posed)
 
     def remainder(self, v: jax.Array) -> jax.Array:
         """Minus the log-prior with all coefficients on their kinks, in nats."""
@@ -91,9 +108,10 @@ class SparseRows:
 def sparse_rows(problem: Problem, max_other: int, *, grouped: bool = False) -> SparseRows | None:
     """The parts of a posed problem, or ``None`` if it is of another kind; static.
 
-    Wanted: independent rows; one leaf under a kinked prior, a :class:`lossgeo.distributions.Laplace` or
-    :class:`lossgeo.distributions.ElasticNet` whose hyper-parameters are constants; this leaf a vector in a
-    linear predictor; at most ``max_other`` other coordinates. With ``grouped`` also a
+    Wanted: independent rows; leaves under a kinked prior, a :class:`lossgeo.distributions.Laplace` or
+    :class:`lossgeo.distributions.ElasticNet` whose hyper-parameters are constants; these leaves in one linear
+    predictor, as it is or the sum of several; at most ``max_other`` other coordinates. If there are more, leaves under
+    a normal or flat prior in this predictor count as coefficients too. With ``grouped`` also a
     :class:`lossgeo.distributions.GroupLaplace` or :class:`lossgeo.distributions.GroupedLaplace`, whose kinks are those
     of blocks.
     """
@@ -105,37 +123,42 @@ def sparse_rows(problem: Problem, max_other: int, *, grouped: bool = False) -> S
     entries = prior.entries(posed.template) if type(prior) in (TreePrior, FunctionPrior) else None
     if entries is None:
         return None
-    kinked = [i for i, entry in enumerate(entries) if getattr(entry.distribution, "kink", None) is not None]
     wanted = (Laplace, ElasticNet) + ((GroupLaplace, GroupedLaplace) if grouped else ())
-    if len(kinked) != 1 or not isinstance(entries[kinked[0]].distribution, wanted):
+    kinked = [i for i, entry in enumerate(entries) if getattr(entry.distribution, "kink", None) is not None]
+    if not all(isinstance(entries[i].distribution, wanted) and _is_plain(posed, i) for i in kinked):
         return None
-    leaf = kinked[0]
-    index = [j for j, p in enumerate(problem.derivatives.structure.predictors) if p.leaf == leaf]
-    if not index or problem.derivatives.structure.predictors[index[0]].shape[1] != 1:
-        return None
-    if not isinstance(posed.supports[leaf], Real):
-        return None
-    others = sum(int(np.prod(v.shape)) for i, v in enumerate(problem.init) if i != leaf)
-    if others > max_other or any(depends_on(_hyper_parameters(posed, leaf), posed.template)):
-        return None
-    return SparseRows(problem, leaf, index[0])
+    smooth = [i for i, e in enumerate(entries) if type(e.distribution) in (Normal, Flat) and _is_plain(posed, i)]
+    for leaves in (kinked, sorted(kinked + smooth)):
+        others = sum(w.size for i, w in enumerate(problem.init) if i not in leaves)
+        if others <= max_other:
+            found = joint_predictor(problem.derivatives.structure, tuple(leaves), problem.init, posed)
+            if found is not None:
+                return SparseRows(problem, found)
+    return None
 
 
-def _prior_of(posed: Any, leaf: int) -> Any:
-    return posed.objective.prior.entries(posed.template)[leaf].distribution
+def _is_plain(posed: Any, leaf: int) -> bool:
+    """Whether a leaf is on the real line and the hyper-parameters of its prior are constants."""
 
-
-def _ridge(posed: Any, leaf: int) -> jax.Array:
-    """Second derivatives of minus the log-prior of a leaf off its kink."""
-    distribution = _prior_of(posed, leaf)
-    if isinstance(distribution, ElasticNet):
-        return 1.0 / jnp.square(jnp.asarray(distribution.normal_scale))
-    return jnp.zeros(())
-
-
-def _hyper_parameters(posed: Any, leaf: int) -> Any:
-    def evaluate(params: Any) -> Any:
+    def hyper_parameters(params: Any) -> Any:
         entry = posed.objective.prior.entries(params)[leaf]
         return jax.tree.map(jnp.asarray, jax.tree.leaves(entry.distribution))
 
-    return evaluate
+    return isinstance(posed.supports[leaf], Real) and not any(depends_on(hyper_parameters, posed.template))
+
+
+def _ridge(distribution: Any) -> jax.Array:
+    """Second derivatives of minus the log-density off its kink."""
+    if isinstance(distribution, ElasticNet):
+        return 1.0 / jnp.square(jnp.asarray(distribution.normal_scale))
+    return 1.0 / jnp.square(jnp.asarray(distribution.scale)) if type(distribution) is Normal else jnp.zeros(())
+
+
+def _numbers(posed: Any, u: list[jax.Array], leaves: tuple[int, ...]) -> jax.Array | None:
+    """Numbers of the blocks that the coefficients make, or ``None`` where each is one."""
+    found = posed.objective.prior.kinks(posed.to_params(u)) or []
+    if all(found[i].block is None for i in leaves):
+        return None
+    ends = np.cumsum([0, *(u[i].size for i in leaves)])
+    own = [np.arange(u[i].size) if found[i].block is None else np.ravel(found[i].block) for i in leaves]
+    return jnp.asarray(np.concatenate([end + n for end, n in zip(ends, own, strict=False)]), jnp.int32)

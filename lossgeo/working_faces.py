@@ -102,9 +102,10 @@ def judge_along(
             rows.loss, columns, offset, strength, model, x, v, tol=tol, enough=tol, max_steps=solver.max_newton
         )
         z, kink = jnp.concatenate([found.v, found.x]), jnp.concatenate([jnp.zeros_like(v), strength])
+        free = (kink == 0) & (jnp.concatenate([jnp.zeros_like(v), model.ridge]) == 0)
         face = look_at_face(rows.loss, columns, found.eta, model, z, kink, real, found.face)
         # What no prior holds is looked at more closely elsewhere.
-        sure = face.sure & ~jnp.any(face.wanted & (kink == 0))
+        sure = face.sure & ~jnp.any(face.wanted & free)
         done = (found.decrease <= tol) & jnp.isfinite(found.value)
         return (found.x, found.v), Along(
             found.x, found.v, found.eta, found.value, face.edm, sure, done, found.num_steps
@@ -143,7 +144,8 @@ def _judge_by_model(
     real = jnp.concatenate([jnp.ones(q, bool), mask])
     face = look_at_face(rows.loss, columns, setup.offset + columns @ coefficients, model, z, kink, real)
     factor = factorize(model.h, face.wanted & model.moves)
-    value, change, loose = face.value, face.step * model.scale, face.wanted & (kink == 0)
+    value, change = face.value, face.step * model.scale
+    loose = face.wanted & (kink == 0) & (jnp.concatenate([jnp.zeros(q, dtype), model.ridge]) == 0)
     sure = face.sure & (jnp.sum(loose) <= MOST_FREE)
     beyond = value_at(z + 30.0 * change) - value
     curvature = -2.0 * face.edm

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lossgeo._compilation import quick_jit
-from lossgeo._pytree import pytree
+from lossgeo._pytree import pytree, static
 from lossgeo.duality import Gap, gap_at
 from lossgeo.posing import Posed, as_problem
 from lossgeo.solvers import RUNNING, Problem, Status, WorkingSet
@@ -45,7 +45,7 @@ __all__ = [
 class Setup:
     """What does not change: predictor at the kinks, strengths of these and curvatures of the penalties beside them.
 
-    Also the norms of the columns, and the design unless it is data.
+    Also the norms of the columns, the leaves whose they are, and the design unless it is data.
 
     A design that is one of the data arrays itself is read from there: returning it here would copy it.
     """
@@ -55,6 +55,7 @@ class Setup:
     strength: jax.Array
     ridge: jax.Array
     norm: jax.Array
+    leaves: tuple[int, ...] = static()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +113,7 @@ def start_working_set(problem: Problem, solver: WorkingSet) -> tuple[WorkingStat
     eta = offset + predictor
     slopes = jax.grad(rows.loss)(eta, v)
     gradient, squares = jax.lax.platform_dependent(slopes, design, cpu=_row_by_row, default=_at_once)
-    setup = Setup(None if is_data else design, offset, rows.strength, rows.ridge, jnp.sqrt(squares))
+    setup = Setup(None if is_data else design, offset, rows.strength, rows.ridge, jnp.sqrt(squares), rows.leaves)
     value = rows.loss(eta, v) + penalty(setup, x)
     status = jnp.where(jnp.isfinite(value), RUNNING, Status.NOT_FINITE)
     infinite = jnp.full_like(value, jnp.inf)
@@ -153,7 +154,8 @@ def in_use_of(state: WorkingState) -> np.ndarray:
 def scores(state: WorkingState, level: float) -> np.ndarray:
     """How far each column on its kink is from being left there, relative to its norm; positive: it violates."""
     setup = state.setup
-    strength, norm = level * np.asarray(setup.strength), np.asarray(setup.norm)
+    strength, norm = np.asarray(setup.strength), np.asarray(setup.norm)
+    strength = np.where(strength > 0, level * np.where(strength > 0, strength, 1.0), 0.0).astype(strength.dtype)
     slope = np.abs(np.asarray(state.gradient))
     excess = slope - strength
     # As for faces: beyond the kink by more than rounding error.
@@ -205,9 +207,9 @@ def look_at_all(
 def gap_of(
     posed: Posed, setup: Setup, x: jax.Array, v: jax.Array, eta: jax.Array, gradient: jax.Array, solver: WorkingSet
 ) -> Gap:
-    """The duality gap at a point whose gradient is known; no look at the columns."""
+    """The duality gap at a point whose gradient is known; no look at columns that have a penalty."""
     rows, known = sparse_parts(as_problem(posed), solver), (gradient - setup.ridge * x, setup.norm)
-    return gap_at(rows, setup.strength, setup.ridge, x, v, eta, known=known)
+    return gap_at(rows, setup.strength, setup.ridge, x, v, eta, design=design_of(rows, setup), known=known)
 
 
 @quick_jit(static_argnames=("solver", "low"))

@@ -88,11 +88,11 @@ def test_the_gap_of_a_normal_likelihood_is_the_textbook_formula():
         (student, {"coef": dist.Laplace(0.0, 0.3)}, {}),
         (with_scale, {"coef": dist.Laplace(0.0, 0.3), "intercept": dist.Flat(), "scale": dist.Flat(supports.positive)},
          {"intercept": jnp.asarray(0.0), "scale": jnp.asarray(1.0)}),
-        (logistic, {"coef": dist.Laplace(0.0, 0.3), "intercept": dist.Normal(0.0, 1.0)},
+        (logistic, {"coef": dist.Laplace(0.0, 0.3), "intercept": dist.Cauchy(0.0, 1.0)},
          {"intercept": jnp.asarray(0.1)}),
         (gaussian, {"coef": dist.Normal(0.0, 1.0)}, {}),
     ],
-    ids=["rows that are not convex", "a free scale", "a prior on the intercept", "no kink"],
+    ids=["rows that are not convex", "a free scale", "a prior on the intercept that is not normal", "no kink"],
 )  # fmt: skip
 def test_no_gap_is_claimed_where_none_is_known(model, prior, extra):
     x, offset, y = data("logistic" if model is logistic else "gaussian")

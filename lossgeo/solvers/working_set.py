@@ -60,8 +60,9 @@ MOST_PRODUCTS = 8
 class WorkingSet:
     """Working sets of columns, coordinate descent and Newton steps within, for sparse coefficients.
 
-    Needs a log-likelihood with one linear predictor under a Laplace or elastic net prior (see ``lossgeo.structure``),
-    and at most ``max_other`` other parameters. It is driven by the host: ``lg.fit`` runs it, ``lg.solve`` cannot.
+    Needs coefficients under Laplace or elastic net priors in one linear predictor or a sum of several (see
+    ``lossgeo.structure``), and at most ``max_other`` other parameters. It is driven by the host: ``lg.fit`` runs it,
+    ``lg.solve`` cannot.
 
     Args:
         max_steps: default budget of passes over all columns.

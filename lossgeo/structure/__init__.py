@@ -3,9 +3,11 @@
 from lossgeo.structure.dependence import depends_on
 from lossgeo.structure.derivatives import RowDerivatives
 from lossgeo.structure.discovery import LinearPredictor, RowStructure, discover
+from lossgeo.structure.joint import JointPredictor, joint_predictor
 from lossgeo.structure.linearity import is_affine, is_generalized_linear, is_shift
 
 __all__ = [
+    "JointPredictor",
     "LinearPredictor",
     "RowDerivatives",
     "RowStructure",
@@ -14,4 +16,5 @@ __all__ = [
     "is_affine",
     "is_generalized_linear",
     "is_shift",
+    "joint_predictor",
 ]

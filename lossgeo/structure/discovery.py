@@ -49,6 +49,13 @@ class LinearPredictor(NamedTuple):
     source: str
 
 
+class Place(NamedTuple):
+    """A value inside a function: an output of one of its equations."""
+
+    equation: Key
+    output: int
+
+
 class _Product(NamedTuple):
     """How a linear predictor is written: which operand is the leaf, and which axes are contracted."""
 
@@ -91,21 +98,51 @@ class RowStructure:
         order = np.arange(d * k)
         return order.reshape(d, k) if spec.leaf_axis == 0 else order.reshape(k, d).T
 
-    def rest(self, etas: Sequence[jax.Array], leaves: Sequence[Any], args: Any) -> jax.Array:
-        """Log-densities, shape ``(n,)``, as a function of the linear predictors (``(n, k)`` each) and other leaves."""
+    def rest(
+        self,
+        etas: Sequence[jax.Array],
+        leaves: Sequence[Any],
+        args: Any,
+        change: tuple[Place, Callable[[jax.Array], jax.Array]] | None = None,
+    ) -> jax.Array:
+        """Log-densities, shape ``(n,)``, as a function of the linear predictors (``(n, k)`` each) and other leaves.
+
+        ``change`` is a place and what is done to the value there before it is used.
+        """
         given = {p.leaf: eta for p, eta in zip(self.predictors, etas, strict=True)}
 
         def product(spec: _Product, operands: Sequence[Any]) -> jax.Array:
             eta = given[spec.leaf]
             return _place(spec, eta[:, 0] if operands[spec.side].ndim == 1 else eta)
 
-        return self._evaluate(leaves, args, product)
+        return self._evaluate(leaves, args, product, change)
 
-    def _evaluate(self, leaves: Sequence[Any], args: Any, product: Callable[[_Product, Sequence[Any]], Any]) -> Any:
+    def meeting_place(self, leaves: Sequence[int]) -> Place | None:
+        """The first value, one number a row, through which alone ``leaves`` act; some are in linear predictors."""
+        products = {key for key, spec in self._products.items() if spec.leaf in leaves}
+        used = {self._products[key].leaf for key in products}
+        jaxpr = self._closed.jaxpr
+        mixed = {jaxpr.invars[i] for i in leaves if i not in used}
+        return _meet(jaxpr, (), products, mixed, jaxpr.outvars[0].aval.size)
+
+    def place_of(self, index: int) -> Place:
+        """Where predictor ``index`` is."""
+        leaf = self.predictors[index].leaf
+        return Place(next(key for key, spec in self._products.items() if spec.leaf == leaf), 0)
+
+    def _evaluate(
+        self,
+        leaves: Sequence[Any],
+        args: Any,
+        product: Callable[[_Product, Sequence[Any]], Any],
+        change: tuple[Place, Callable[[jax.Array], jax.Array]] | None = None,
+    ) -> Any:
         inputs = [jnp.asarray(v) for v in (*leaves, *jax.tree.leaves(args))]
-        return self._run(self._closed.jaxpr, self._closed.consts, inputs, (), product)[0]
+        return self._run(self._closed.jaxpr, self._closed.consts, inputs, (), product, change)[0]
 
-    def _run(self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], key: Key, product: Any) -> list[Any]:
+    def _run(
+        self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], key: Key, product: Any, change: Any
+    ) -> list[Any]:
         values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *inputs], strict=True))
         for index, equation in _live(jaxpr):
             here = (*key, index)
@@ -116,10 +153,13 @@ class RowStructure:
                 results = [numerics.softplus(operands[self._softplus[here]])]
             elif _contains(self._products, here) or _contains(self._softplus, here):
                 inner = _inner(equation, CALLS)
-                results = self._run(inner.jaxpr, inner.consts, operands, here, product)
+                results = self._run(inner.jaxpr, inner.consts, operands, here, product, change)
             else:
                 results = equation.primitive.bind(*operands, **equation.primitive.get_bind_params(equation.params))
                 results = results if equation.primitive.multiple_results else [results]
+            if change is not None and change[0].equation == here:
+                results = list(results)
+                results[change[0].output] = change[1](results[change[0].output])
             values.update(zip(equation.outvars, results, strict=True))
         return [v.val if isinstance(v, Literal) else values[v] for v in jaxpr.outvars]
 
@@ -263,6 +303,31 @@ def _align(jaxpr: Any, inputs: Sequence[Axis], key: Key, products: dict[Key, _Pr
             results = aligned_axes(equation, operands)
         axes.update(zip(equation.outvars, results, strict=True))
     return [None if isinstance(v, Literal) else axes[v] for v in jaxpr.outvars]
+
+
+def _meet(jaxpr: Any, key: Key, products: set[Key], mixed: set[Any], size: int) -> Place | None:
+    """The first value of a size through which alone the inputs ``mixed`` and all ``products``, all inside, act."""
+    live, mixed, seen = _live(jaxpr), set(mixed), 0
+    last = {v: order for order, (_, e) in enumerate(live) for v in e.invars if not isinstance(v, Literal)}
+    last |= {v: len(live) for v in jaxpr.outvars if not isinstance(v, Literal)}
+    for order, (index, equation) in enumerate(live):
+        here = (*key, index)
+        inside = {k for k in products if k[: len(here)] == here}
+        operands = [not isinstance(v, Literal) and v in mixed for v in equation.invars]
+        if not inside and not any(operands):
+            continue
+        inner = None if here in inside else _inner(equation, CALLS)
+        if inner is not None and inside == products and not any(last.get(v, -1) > order for v in mixed):
+            entering = {v for v, is_mixed in zip(inner.jaxpr.invars, operands, strict=True) if is_mixed}
+            found = _meet(inner.jaxpr, here, products, entering, size)
+            if found is not None:
+                return found
+        seen += len(inside)
+        mixed.update(equation.outvars)
+        front = [v for v in mixed if last.get(v, -1) > order]
+        if seen == len(products) and len(front) == 1 and front[0].aval.size == size and front[0] in equation.outvars:
+            return Place(here, equation.outvars.index(front[0]))
+    return None
 
 
 def _live(jaxpr: Any) -> list[tuple[int, Any]]:
