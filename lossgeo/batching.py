@@ -35,9 +35,10 @@ from lossgeo._pytree import path_name, pytree, static
 from lossgeo.objective import Objective
 from lossgeo.planning import Plan, plan_for
 from lossgeo.posing import Posed, as_problem, objective_value, pose
-from lossgeo.solvers import DENSE_LIMIT, Brief, FlatProblem, FullSteps, Newton, Problem, Status, full_steps
-from lossgeo.solving import Solution, conclude, default_tol, implicit, minimize
+from lossgeo.solvers import DENSE_LIMIT, FlatProblem, FullSteps, Newton, Problem, Status, certify_briefly, full_steps
+from lossgeo.solving import Solution, default_tol, implicit, minimize
 from lossgeo.structure import RowDerivatives
+from lossgeo.verdict import verdict
 
 __all__ = ["solve_many"]
 
@@ -70,6 +71,11 @@ class Lanes:
     def size(self) -> int:
         """Number of fits."""
         return self.mapped[0].shape[0]
+
+    @property
+    def one_design(self) -> bool:
+        """Whether what differs between the fits has one axis at most, as weights and hyper-parameters have."""
+        return all(leaf.ndim <= 2 for leaf in self.mapped)
 
     def posed(self, leaves: list[Any]) -> Posed:
         """One fit, from its own leaves."""
@@ -138,7 +144,7 @@ def solve_many(
 
     Returns:
         A :class:`Solution` whose arrays have a leading axis ``b``. Certificates of fits that converge by full steps are
-        brief (:class:`lossgeo.solvers.certificate.Brief`), with as many coordinates probed as all fits can afford
+        brief (:func:`lossgeo.solvers.certify_briefly`), with as many coordinates probed as all fits can afford
         together, the one that the others determine least in any case.
 
     Raises:
@@ -206,18 +212,19 @@ def _schedule(lanes: Lanes, solver: Any) -> Schedule:
     own = [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in lanes.mapped]
     z, data = jax.eval_shape(look, own)
     known, plan = kept[0]
-    steps = isinstance(plan.solver, Newton) and plan.polish is None and z.shape[0] <= DENSE_LIMIT
+    steps = isinstance(plan.solver, Newton) and plan.polish is None and 0 < z.shape[0] <= DENSE_LIMIT
     n = max([leaf.shape[0] for leaf in jax.tree.leaves(data) if leaf.ndim], default=1)
     accelerated = jax.default_backend() != "cpu"
-    one_design = all(leaf.ndim <= 1 for leaf in own)
     block = lanes.size
     if not accelerated:
-        block = min(lanes.size, max(BLOCK_BYTES // (n * z.dtype.itemsize), 4)) if steps and one_design else 1
+        block = min(lanes.size, max(BLOCK_BYTES // (n * z.dtype.itemsize), 4)) if steps and lanes.one_design else 1
     pairs = False
     if steps and isinstance(known, RowDerivatives):
         d = known.structure.predictors[0].shape[0]
         size = d * (d + 1) // 2 * n * z.dtype.itemsize
-        pairs = size <= (SHARED_PAIRS_BYTES if block > 1 and one_design else 0 if accelerated else OWN_PAIRS_BYTES)
+        pairs = size <= (
+            SHARED_PAIRS_BYTES if block > 1 and lanes.one_design else 0 if accelerated else OWN_PAIRS_BYTES
+        )
     probes = max(1, PROBED_ROWS // (n * lanes.size))
     schedule = Schedule(plan, steps, block, pairs, probes)
     reason = f"{plan.reason}; {lanes.size} fits, {schedule.words}"
@@ -241,7 +248,7 @@ def _first(lanes: Lanes, tol: Any, max_steps: Any, solver: Any) -> First:
 def _by_full_steps(lanes: Lanes, tol: Any, max_steps: Any, schedule: Schedule) -> Solution:
     """Each fit by full steps, with a brief certificate."""
     pairs = None
-    if schedule.pairs and schedule.block > 1:
+    if schedule.pairs and lanes.one_design:
         pairs = _pairs(as_problem(lanes.posed(lanes.at(0))))
 
     def bound(z: jax.Array) -> jax.Array:
@@ -257,11 +264,11 @@ def _by_full_steps(lanes: Lanes, tol: Any, max_steps: Any, schedule: Schedule) -
 
     def judge(leaves: list[Any], end: FullSteps) -> Solution:
         problem = as_problem(lanes.posed(leaves))
-        flat = FlatProblem(problem)
-        status = jnp.where(end.converged, Status.CONVERGED, Status.MAX_STEPS)
-        known = (flat.value(end.z), end.grad, end.hessian)
-        brief = Brief(end.curvature_change, schedule.probes)
-        return conclude(problem, flat.unravel(end.z), bound(end.z), status, end.num_steps, known, brief=brief)
+        posed, flat = problem.args, FlatProblem(problem)
+        z, value, certificate = certify_briefly(problem, end, schedule.probes)
+        u, ended = flat.unravel(z), jnp.where(end.converged, Status.CONVERGED, Status.MAX_STEPS)
+        status, direction = verdict(posed, u, certificate, bound(z), ended)
+        return Solution(posed.to_params(u), value, status, end.num_steps, certificate, direction)
 
     return _over_blocks(lambda leaves: judge(leaves, step(leaves)), (lanes.mapped,), schedule.block)
 
@@ -280,10 +287,18 @@ def _over_blocks(fn: Callable[..., Any], args: tuple[Any, ...], block: int) -> A
         return jax.vmap(fn)(*args)
     blocks = math.ceil(size / block)
     block = math.ceil(size / blocks)
-    # The last block is filled up with the last fit.
-    index = np.minimum(np.arange(blocks * block), size - 1).reshape(blocks, block)
-    found = jax.lax.map(lambda i: jax.vmap(fn)(*jax.tree.map(lambda leaf: leaf[i], args)), jnp.asarray(index))
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:size], found)
+    # The last block begins early enough to be full. By slices: a gather would be fused into loops and slow them down.
+    starts = np.minimum(block * np.arange(blocks), size - block)
+
+    def side_by_side(start: jax.Array) -> Any:
+        return jax.vmap(fn)(*jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, block), args))
+
+    def joined(leaf: jax.Array) -> jax.Array:
+        leaf = leaf.reshape(-1, *leaf.shape[2:])
+        again = blocks * block - size
+        return leaf if not again else jnp.concatenate([leaf[:-block], leaf[again - block :]])
+
+    return jax.tree.map(joined, jax.lax.map(side_by_side, jnp.asarray(starts)))
 
 
 def _again(lanes: Lanes, found: Solution, tol: Any, max_steps: Any, solver: Any) -> Solution:

@@ -21,7 +21,6 @@ from lossgeo.posing import Posed, as_problem, is_kinked, kinks, objective_value,
 from lossgeo.solvers import (
     DENSE_LIMIT,
     RUNNING,
-    Brief,
     Certificate,
     FlatProblem,
     InteriorPoint,
@@ -264,7 +263,6 @@ def conclude(
     num_steps: Any,
     known: Any = None,
     whitening: Whitening | None = None,
-    brief: Brief | None = None,
     bounded: bool = False,
     nearby: Nearby | None = None,
     gap: dict[str, Any] | None = None,
@@ -280,7 +278,7 @@ def conclude(
     if bounded:
         value, certificate = certify_bounded(problem, known, start)
     else:
-        value, certificate = certify(problem, known, start, whitening, brief, nearby)
+        value, certificate = certify(problem, known, start, whitening, nearby)
     certificate = dataclasses.replace(certificate, **(gap or {}))
     u = u if whitening is None else whitening.back(u)
     status, direction = verdict(posed, u, certificate, tol, status)

@@ -1,5 +1,7 @@
 """Many fits at once equal the fits one by one, whatever is mapped, and each keeps its own status."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,9 @@ import pytest
 import lossgeo as lg
 from lossgeo import distributions as dist
 from lossgeo import models
+from lossgeo.batching import _over_blocks
+from lossgeo.posing import as_problem, pose
+from lossgeo.solvers import FlatProblem, certify, certify_briefly, full_steps
 from lossgeo.structure import RowDerivatives, discover
 
 pytestmark = pytest.mark.usefixtures("fast_compilation")
@@ -169,6 +174,34 @@ def test_pairs_of_columns_give_the_same_hessian(data):
     (gradient, hessian), (expected, plain) = compare(u, args)
     np.testing.assert_allclose(hessian, plain, rtol=1e-12)
     np.testing.assert_allclose(gradient, jnp.concatenate([jnp.ravel(g) for g in expected]), rtol=1e-12)
+
+
+def test_a_brief_certificate_says_what_the_whole_one_says(data):
+    @jax.jit
+    def both(x, y):
+        problem = as_problem(pose(LOGISTIC, INIT, (x, y), None))
+        end = full_steps(problem, jnp.asarray(1e-12), 30)
+        z, value, brief = certify_briefly(problem, end, probes=D + 1)
+        whole = certify(dataclasses.replace(problem, init=FlatProblem(problem).unravel(z)))
+        lost = certify_briefly(problem, end._replace(definite=jnp.asarray(False)), probes=D + 1)[2]
+        return end, (value, brief), whole, lost
+
+    end, (value, brief), (whole_value, whole), lost = both(data[0][0], data[1][0])
+    assert bool(end.converged) and 0 < float(jnp.max(jnp.abs(end.step))) < 1e-7
+    np.testing.assert_allclose(value, whole_value, rtol=1e-14)
+    np.testing.assert_allclose(brief.hessian, whole.hessian, rtol=1e-7)
+    np.testing.assert_allclose(brief.rise, whole.rise, rtol=1e-6)
+    np.testing.assert_allclose(brief.eigenvalue, whole.eigenvalue, rtol=1e-6)
+    np.testing.assert_allclose(np.abs(np.dot(brief.direction, whole.direction)), 1.0, rtol=1e-6)
+    assert float(brief.edm) < 1e-24 and float(whole.edm) < 1e-24
+    # Of a point whose Hessian is not positive definite nothing is said.
+    assert np.isinf(lost.edm)
+
+
+def test_blocks_that_do_not_divide_the_fits_lose_and_repeat_none():
+    for size in (6, 7, 10):
+        found = _over_blocks(lambda v: 2 * v, (jnp.arange(size),), 4)
+        np.testing.assert_array_equal(found, 2 * np.arange(size))
 
 
 @pytest.mark.parametrize(

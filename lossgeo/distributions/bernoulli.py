@@ -50,7 +50,7 @@ class Bernoulli(Distribution):
         one_of(self, probs=self.probs, logits=self.logits)
         if self.logits is not None:
             y, z = promote(y, self.logits)
-            value = -numerics.softplus(jnp.where(y == 1, -z, z))
+            value = -numerics.softplus(jnp.where(y == 1, -1, 1).astype(z.dtype) * z)
         else:
             assert self.probs is not None
             y, p = promote(y, self.probs)

@@ -18,9 +18,9 @@ Each is a frozen record of static settings, with the interface of :class:`Solver
 """
 
 from lossgeo.solvers.bounded_certificate import certify_bounded as certify_bounded
+from lossgeo.solvers.brief_certificate import certify_briefly as certify_briefly
 from lossgeo.solvers.certificate import DENSE_LIMIT as DENSE_LIMIT
 from lossgeo.solvers.certificate import RANK_LIMIT as RANK_LIMIT
-from lossgeo.solvers.certificate import Brief as Brief
 from lossgeo.solvers.certificate import Certificate as Certificate
 from lossgeo.solvers.certificate import Nearby as Nearby
 from lossgeo.solvers.certificate import certify as certify

@@ -96,17 +96,6 @@ class Certificate:
     gap_noise: jax.Array | None = None
 
 
-class Brief(NamedTuple):
-    """For a certificate that tells an optimum from everything else, but not what else it is.
-
-    ``curvature_change`` is known from the last step of the solver; at most ``probes`` coordinates are probed one
-    standard error away; nothing is looked at beyond: ``beyond``, ``one_sided`` and ``start_change`` are 0, ``inf``, 0.
-    """
-
-    curvature_change: jax.Array
-    probes: int
-
-
 class Nearby(NamedTuple):
     """A problem that is the same function near the point, without the rows of a sum; where it is ``trusted``."""
 
@@ -119,7 +108,6 @@ def certify(
     known: tuple[jax.Array, jax.Array, jax.Array] | None = None,
     start: Any = None,
     whitening: Whitening | None = None,
-    brief: Brief | None = None,
     nearby: Nearby | None = None,
 ) -> tuple[jax.Array, Certificate]:
     """Value of the objective and certificate at ``problem.init``.
@@ -132,7 +120,6 @@ def certify(
         known: value, gradient and Hessian there, if they have been computed already.
         start: where the solver started, a tree like ``problem.init``; by default the point itself.
         whitening: for a problem from :func:`whiten`, its coordinates: the certificate speaks of the old ones.
-        brief: what is needed for a brief certificate, of one fit among many.
         nearby: the same function near the point, by which its surroundings are known.
     """
     flat = FlatProblem(problem)
@@ -143,7 +130,7 @@ def certify(
         away = jnp.zeros_like(z) if start is None else ravel_pytree(start)[0] - z
         hessian = flat.hessian(z) if known is None else known[2]
         if whitening is None:
-            certificate = _dense(flat, value, z, faces, hessian, away, brief=brief, nearby=nearby)
+            certificate = _dense(flat, value, z, faces, hessian, away, nearby=nearby)
         else:
             origin = jnp.zeros_like(z) if start is None else away + z - ravel_pytree(whitening.origin)[0]
             away = whitening.inverse @ origin - z
@@ -204,7 +191,6 @@ def _dense(
     hessian: jax.Array,
     away: jax.Array,
     whitening: Whitening | None = None,
-    brief: Brief | None = None,
     nearby: Nearby | None = None,
 ) -> Certificate:
     p, free = z.shape[0], faces.free
@@ -235,7 +221,7 @@ def _dense(
     seen_as = jnp.where(flat_direction[None, :], seen_as / jnp.linalg.norm(seen_as, axis=0, keepdims=True), 0.0)
     null_weight = jnp.sum(jnp.square(seen_as), axis=1)
     direction = vectors[:, 0]
-    count = num_probed(p, flat.num_rows, DENSE_LIMIT) if brief is None else min(p, brief.probes)
+    count = num_probed(p, flat.num_rows, DENSE_LIMIT)
     inverse = (vectors / magnitude[None, :]) @ vectors.T
     # If not all, the coordinates that the others determine least: a plateau shows there first.
     spread = jnp.sum((unit @ inverse) * unit, axis=1)
@@ -244,9 +230,8 @@ def _dense(
 
     def look(flat: FlatProblem, value: jax.Array) -> Surroundings:
         return look_around(
-            flat, value, z, to, lambda v: hessian @ v, definite=eigenvalues[0] > resolution, near=whitening is not None,
-            change=None if brief is None else brief.curvature_change,
-        )  # fmt: skip
+            flat, value, z, to, lambda v: hessian @ v, definite=eigenvalues[0] > resolution, near=whitening is not None
+        )
 
     if nearby is None:
         seen = look(flat, value)

@@ -15,12 +15,17 @@ MAX_FULL_STEPS = 30
 
 
 class FullSteps(NamedTuple):
-    """End of :func:`full_steps`."""
+    """End of :func:`full_steps`: all but the last step, which is left to who judges its end.
+
+    ``lower`` is the Cholesky factor of the equilibrated Hessian at ``z`` and ``scale`` what equilibrates it.
+    """
 
     z: jax.Array
-    grad: jax.Array
+    step: jax.Array
     hessian: jax.Array
-    edm: jax.Array
+    lower: jax.Array
+    scale: jax.Array
+    definite: jax.Array
     curvature_change: jax.Array
     num_steps: jax.Array
     converged: jax.Array
@@ -32,6 +37,9 @@ class _State(NamedTuple):
     z: jax.Array
     grad: jax.Array
     hessian: jax.Array
+    lower: jax.Array
+    scale: jax.Array
+    definite: jax.Array
     step: jax.Array
     edm: jax.Array
     curvature_change: jax.Array
@@ -47,8 +55,9 @@ def full_steps(problem: Problem, tol: jax.Array, max_steps: int | jax.Array) -> 
     the safeguards of :class:`lossgeo.solvers.Newton` but the means to see that they are not needed: the Hessian is
     positive definite at every point, and by the trapezoidal rule on the gradient each step obtains at least a tenth of
     the decrease it promised. Otherwise, or after ``MAX_FULL_STEPS``, it gives up where it is, ``converged`` false.
-    The rule to end is that of :class:`lossgeo.solvers.Newton`: the expected decrease is below ``tol`` and no longer
-    improves.
+    It ends before the last step: the expected decrease is below ``tol`` and either below :math:`\epsilon` nats, so that
+    the step left is :math:`\sqrt{2\epsilon}` standard errors long and changes the Hessian as little, or no longer
+    improves, and then no step is left.
 
     Only gradients and Hessians are evaluated, both in one pass over the rows where these are known.
 
@@ -58,8 +67,8 @@ def full_steps(problem: Problem, tol: jax.Array, max_steps: int | jax.Array) -> 
         max_steps: bound on the steps, besides ``MAX_FULL_STEPS``.
 
     Returns:
-        The point with its gradient and Hessian, the expected decrease there, the relative change of the curvature
-        along the last step that mattered (``inf`` if none did), the number of steps and whether it converged.
+        The point, the last step from it, the Hessian there with its factor, the relative change of the curvature along
+        the last step that mattered (``inf`` if none did), the number of steps and whether it converged.
     """
     flat = FlatProblem(problem)
     z, eps = flat.z0, jnp.finfo(flat.z0.dtype).eps
@@ -83,15 +92,40 @@ def full_steps(problem: Problem, tol: jax.Array, max_steps: int | jax.Array) -> 
         edm = -0.5 * rhs @ step
         definite = jnp.all(jnp.square(jnp.diagonal(lower)) > smallest_pivot)
         sane = kept & definite & jnp.isfinite(edm)
-        settled = (edm <= eps**1.5) | (edm > 0.5 * state.edm)
-        converged = sane & (edm <= tol) & settled
-        return _State(z, grad, hessian, step * scale, edm, change, state.num_steps + 1, sane & ~converged, converged)
+        stalled = edm > 0.5 * state.edm
+        converged = sane & (edm <= tol) & ((edm <= eps) | stalled)
+        step = jnp.where(converged & stalled, 0.0, step * scale)
+        return _State(
+            z,
+            grad,
+            hessian,
+            lower,
+            scale,
+            definite,
+            step,
+            edm,
+            change,
+            state.num_steps + 1,
+            sane & ~converged,
+            converged,
+        )
 
     nothing, infinity = jnp.zeros_like(z), jnp.asarray(jnp.inf, z.dtype)
-    blank = jnp.zeros((z.shape[0], z.shape[0]), z.dtype)
+    blank, never = jnp.zeros((z.shape[0], z.shape[0]), z.dtype), jnp.asarray(False)
     start = _State(
-        z, nothing, blank, nothing, infinity, infinity, jnp.asarray(-1), jnp.asarray(True), jnp.asarray(False)
+        z, nothing, blank, blank, nothing, never, nothing, infinity, infinity, jnp.asarray(-1), ~never, never
     )
     bound = jnp.minimum(MAX_FULL_STEPS, max_steps)
     end = jax.lax.while_loop(lambda s: s.running & (s.num_steps < bound), body, start)
-    return FullSteps(end.z, end.grad, end.hessian, end.edm, end.curvature_change, end.num_steps, end.converged)
+    num_steps = end.num_steps + jnp.where(end.converged & jnp.any(end.step != 0), 1, 0)
+    return FullSteps(
+        end.z,
+        jnp.where(end.converged, end.step, 0.0),
+        end.hessian,
+        end.lower,
+        end.scale,
+        end.definite,
+        end.curvature_change,
+        num_steps,
+        end.converged,
+    )

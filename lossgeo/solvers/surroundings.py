@@ -76,7 +76,6 @@ def look_around(
     *,
     definite: jax.Array,
     near: bool = False,
-    change: jax.Array | None = None,
 ) -> Surroundings:
     """Look around ``z``, where the function has a value and a Hessian of which ``product`` is the multiplication.
 
@@ -91,14 +90,11 @@ def look_around(
         product: the map ``v -> H v``.
         definite: whether all curvature is positive to working precision.
         near: whether to look closer to the point than one standard error too.
-        change: of the curvature along the step, if it is known; then nothing far out is looked at.
     """
-    if change is None and flat.num_rows >= MANY_ROWS:
+    if flat.num_rows >= MANY_ROWS:
         return _along_lines(flat, value, z, to, product, definite, near)
     lengths = _lengths(z, near)
     sides = (lengths[:, :, None, None] * to.sides[None, None]).reshape(-1, z.size)
-    if change is not None:
-        return _nothing_far(change, value, _gains(flat, value, z, sides).reshape(*lengths.shape, -1))
     change = curvature_change(flat, z, to.step, product)
     far = _far(to)
     gains = _gains(flat, value, z, jnp.concatenate([far, sides]))

@@ -41,8 +41,10 @@ def _model(operands: tuple[jax.ShapeDtypeStruct, ...]) -> tuple[str, str] | None
 
 
 def _written_out(equation: Any, operands: tuple[jax.ShapeDtypeStruct, ...]) -> tuple[str, str] | None:
-    """The operations of a function with a derivative rule, in its value and in its derivative; ``None`` if with
-    constants, which are not printed."""
+    """A function with a derivative rule: the operations in its value and in its derivative.
+
+    ``None`` for one with constants, which would not be printed.
+    """
 
     def apply(*values: Any) -> Any:
         return equation.primitive.bind(*values, **equation.primitive.get_bind_params(equation.params))
