@@ -20,9 +20,16 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from lossgeo import linalg
+from lossgeo.structure.blocks import divide, is_row_leaf
 from lossgeo.structure.discovery import RowStructure
 
 __all__ = ["RowDerivatives"]
+
+LONG = 2_000_000
+"""Entries of a design from which on it is read from memory at each pass."""
+
+BLOCK = 100_000
+"""Entries of a block of it."""
 
 
 class RowDerivatives:
@@ -74,12 +81,54 @@ class RowDerivatives:
         return self.structure.predictors[0].num_rows
 
     def value_and_grad(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, list[jax.Array]]:
-        """The function and its gradient, a list like ``u``."""
-        split = _Split(self, u, args)
-        value, (rows, other) = jax.value_and_grad(split.loss, argnums=(0, 1))(split.etas, split.other)
+        """The function and its gradient, a list like ``u``; a long design is read once."""
+        value, flat = self._first_order_of_rows(u, args)
         rest, grads = jax.value_and_grad(self._remainder)(u, args)
-        flat = split.assemble(split.pull_back(rows), other)
-        return value + rest, [g + f for g, f in zip(grads, split.unravel(flat), strict=True)]
+        return value + rest, [g + f for g, f in zip(grads, ravel_pytree(u)[1](flat), strict=True)]
+
+    def _first_order_of_rows(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array]:
+        """Value and gradient, shape ``(p,)``, of the rows alone."""
+
+        def whole(u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array]:
+            split = _Split(self, u, args)
+            value, (rows, other) = jax.value_and_grad(split.loss, argnums=(0, 1))(split.etas, split.other)
+            return value, split.assemble(split.pull_back(rows), other)
+
+        n, size = self.num_rows, self._rows_of_block()
+        structure = divide(self.structure, u, args, size) if size else None
+        if structure is None:
+            return whole(u, args)
+
+        def blocked(u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array]:
+            leaves, tree = jax.tree.flatten(jax.tree.map(jnp.asarray, args))
+
+            def add(i: jax.Array, total: Any) -> Any:
+                start = jnp.minimum(i * size, n - size)  # the last block begins in the one before it
+                some = [jax.lax.dynamic_slice_in_dim(v, start, size) if is_row_leaf(v, n) else v for v in leaves]
+
+                def weights(args: Any) -> jax.Array | None:
+                    given = self._weights(args)
+                    if n % size == 0:
+                        return given
+                    return jnp.where(start + jnp.arange(size) >= i * size, 1.0 if given is None else given, 0.0)
+
+                block = RowDerivatives(structure, weights, self._remainder)
+                return jax.tree.map(jnp.add, total, block._first_order_of_rows(u, jax.tree.unflatten(tree, some)))
+
+            z = ravel_pytree(u)[0]
+            return jax.lax.fori_loop(0, -(-n // size), add, (jnp.zeros((), z.dtype), jnp.zeros_like(z)))
+
+        return jax.lax.platform_dependent(u, args, cpu=blocked, default=whole)
+
+    def _rows_of_block(self) -> int:
+        """Rows of which a block is taken, which stays in the cache of a processor; 0 for all at once."""
+        width = sum(p.shape[0] for p in self.structure.predictors)
+        most = BLOCK // width
+        single = all(p.shape[1] == 1 for p in self.structure.predictors)
+        if not single or self.num_rows * width < LONG or self.num_rows < 2 * most:
+            return 0
+        divisors = [size for size in range(most, most // 2, -1) if self.num_rows % size == 0]
+        return divisors[0] if divisors else most
 
     def second_order(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array, Callable[[], jax.Array]]:
         """Value, gradient, shape ``(p,)``, and a call that forms the Hessian from what these have left."""

@@ -68,12 +68,19 @@ class _Product(NamedTuple):
 class RowStructure:
     """A log-likelihood taken apart into its linear predictors and the rest; made by :func:`discover`.
 
-    Holds jaxprs of one trace and lives inside it.
+    Holds jaxprs of one trace and lives inside it: ``closed`` is that of ``log_likelihood`` and ``products`` are its
+    equations that are linear predictors.
     """
 
-    def __init__(self, closed: Any, products: dict[Key, _Product], predictors: tuple[LinearPredictor, ...]):
+    def __init__(
+        self,
+        log_likelihood: Callable[[list[Any], Any], Any],
+        closed: Any,
+        products: dict[Key, _Product],
+        predictors: tuple[LinearPredictor, ...],
+    ):
         """Keep the jaxpr and the equations that are linear predictors, and find those that have cheaper derivatives."""
-        self._closed, self._products = closed, products
+        self.log_likelihood, self.closed, self.products = log_likelihood, closed, products
         self.predictors = predictors
         self._softplus = dict(_softplus_equations(closed.jaxpr, ()))
 
@@ -94,7 +101,7 @@ class RowStructure:
         """Place of each coefficient of predictor ``index`` within its ravelled leaf, shape ``(d, k)``."""
         predictor = self.predictors[index]
         d, k = predictor.shape
-        spec = next(s for s in self._products.values() if s.leaf == predictor.leaf)
+        spec = next(s for s in self.products.values() if s.leaf == predictor.leaf)
         order = np.arange(d * k)
         return order.reshape(d, k) if spec.leaf_axis == 0 else order.reshape(k, d).T
 
@@ -138,22 +145,32 @@ class RowStructure:
         change: tuple[Place, Callable[[jax.Array], jax.Array]] | None = None,
     ) -> Any:
         inputs = [jnp.asarray(v) for v in (*leaves, *jax.tree.leaves(args))]
+<<<<<<< HEAD
         return self._run(self._closed.jaxpr, self._closed.consts, inputs, (), product, change)[0]
+=======
+        return self._run(self.closed.jaxpr, self.closed.consts, inputs, (), product)[0]
+>>>>>>> af19173 (Gradients over many rows read the design once: likelihoods proved to be the same function of a block of rows go through it in blocks)
 
     def _run(
         self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], key: Key, product: Any, change: Any
     ) -> list[Any]:
         values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *inputs], strict=True))
-        for index, equation in _live(jaxpr):
+        for index, equation in live_equations(jaxpr):
             here = (*key, index)
             operands = [v.val if isinstance(v, Literal) else values[v] for v in equation.invars]
-            if here in self._products:
-                results = [product(self._products[here], operands)]
+            if here in self.products:
+                results = [product(self.products[here], operands)]
             elif here in self._softplus:
                 results = [numerics.softplus(operands[self._softplus[here]])]
+<<<<<<< HEAD
             elif _contains(self._products, here) or _contains(self._softplus, here):
                 inner = _inner(equation, CALLS)
                 results = self._run(inner.jaxpr, inner.consts, operands, here, product, change)
+=======
+            elif _contains(self.products, here) or _contains(self._softplus, here):
+                inner = inner_jaxpr(equation, CALLS)
+                results = self._run(inner.jaxpr, inner.consts, operands, here, product)
+>>>>>>> af19173 (Gradients over many rows read the design once: likelihoods proved to be the same function of a block of rows go through it in blocks)
             else:
                 results = equation.primitive.bind(*operands, **equation.primitive.get_bind_params(equation.params))
                 results = results if equation.primitive.multiple_results else [results]
@@ -210,7 +227,7 @@ def discover(log_likelihood: Callable[[list[Any], Any], Any], leaves: list[Any],
         )
         for p in sorted(products.values(), key=lambda p: p.spec.leaf)
     )
-    return RowStructure(closed, specs, predictors)
+    return RowStructure(log_likelihood, closed, specs, predictors)
 
 
 def _place(spec: _Product, eta: jax.Array) -> jax.Array:
@@ -218,7 +235,7 @@ def _place(spec: _Product, eta: jax.Array) -> jax.Array:
     return eta.T if eta.ndim == 2 and spec.side == 0 else eta
 
 
-def _inner(equation: Any, kinds: dict[str, str]) -> Any:
+def inner_jaxpr(equation: Any, kinds: dict[str, str]) -> Any:
     """The jaxpr of a call, or ``None``."""
     name = kinds.get(equation.primitive.name)
     jaxpr = None if name is None else equation.params[name]
@@ -250,10 +267,10 @@ class _Candidates:
         """Origin of each output: an untouched leaf, data (an untouched input or computed), or mixed with parameters."""
         origin: dict[Any, Any] = dict.fromkeys(jaxpr.constvars, ("data", None))
         origin.update(zip(jaxpr.invars, inputs, strict=True))
-        for index, equation in _live(jaxpr):
+        for index, equation in live_equations(jaxpr):
             here = (*key, index)
             operands = [("data", None) if isinstance(v, Literal) else origin[v] for v in equation.invars]
-            inner = _inner(equation, CALLS)
+            inner = inner_jaxpr(equation, CALLS)
             outputs: list[Any]
             if inner is not None:
                 outputs = self._read(inner.jaxpr, operands, here)
@@ -289,10 +306,10 @@ class _Candidates:
 def _align(jaxpr: Any, inputs: Sequence[Axis], key: Key, products: dict[Key, _Product]) -> list[Axis]:
     """Aligned axis of each output."""
     axes: dict[Any, Axis] = dict.fromkeys(jaxpr.constvars) | dict(zip(jaxpr.invars, inputs, strict=True))
-    for index, equation in _live(jaxpr):
+    for index, equation in live_equations(jaxpr):
         here = (*key, index)
         operands = [None if isinstance(v, Literal) else axes[v] for v in equation.invars]
-        inner = _inner(equation, CALLS | DERIVATIVE_RULES)
+        inner = inner_jaxpr(equation, CALLS | DERIVATIVE_RULES)
         if here in products:
             results: list[Axis] = [1 if products[here].side == 0 and equation.outvars[0].aval.ndim == 2 else 0]
         elif inner is not None and (any(a is not None for a in operands) or _contains(products, here)):
@@ -305,6 +322,7 @@ def _align(jaxpr: Any, inputs: Sequence[Axis], key: Key, products: dict[Key, _Pr
     return [None if isinstance(v, Literal) else axes[v] for v in jaxpr.outvars]
 
 
+<<<<<<< HEAD
 def _meet(jaxpr: Any, key: Key, products: set[Key], mixed: set[Any], size: int) -> Place | None:
     """The first value of a size through which alone the inputs ``mixed`` and all ``products``, all inside, act."""
     live, mixed, seen = _live(jaxpr), set(mixed), 0
@@ -331,6 +349,9 @@ def _meet(jaxpr: Any, key: Key, products: set[Key], mixed: set[Any], size: int) 
 
 
 def _live(jaxpr: Any) -> list[tuple[int, Any]]:
+=======
+def live_equations(jaxpr: Any) -> list[tuple[int, Any]]:
+>>>>>>> af19173 (Gradients over many rows read the design once: likelihoods proved to be the same function of a block of rows go through it in blocks)
     """Equations on which an output depends, each with its position."""
     needed = {v for v in jaxpr.outvars if not isinstance(v, Literal)}
     live = []
@@ -355,9 +376,9 @@ def _contains(found: dict[Key, Any], here: Key) -> bool:
 
 def _softplus_equations(jaxpr: Any, key: Key) -> Iterator[tuple[Key, int]]:
     """Equations that are :func:`lossgeo.numerics.softplus` of one operand, each with the place of that."""
-    for index, equation in _live(jaxpr):
+    for index, equation in live_equations(jaxpr):
         here = (*key, index)
-        inner = _inner(equation, CALLS)
+        inner = inner_jaxpr(equation, CALLS)
         operand = softplus_operand(equation)
         if inner is not None:
             yield from _softplus_equations(inner.jaxpr, here)

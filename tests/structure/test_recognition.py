@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from lossgeo.structure import discover
-from lossgeo.structure.discovery import CALLS, _inner
+from lossgeo.structure.discovery import CALLS, inner_jaxpr
 from lossgeo.structure.recognition import softplus_operand
 
 X = np.random.default_rng(0).normal(size=(30, 3)) * 3.0
@@ -41,7 +41,7 @@ OTHER = {
 
 def equations(jaxpr):
     for equation in jaxpr.eqns:
-        inner = _inner(equation, CALLS)
+        inner = inner_jaxpr(equation, CALLS)
         if inner is not None:
             yield from equations(inner.jaxpr)
         else:
