@@ -16,9 +16,10 @@ from lossgeo.inference.covariance import CovarianceKind
 from lossgeo.messages import describe
 from lossgeo.metric import LARGEST_ROOT, fisher_root, root_size
 from lossgeo.objective import Objective
+from lossgeo.piecewise import is_plain
 from lossgeo.planning import Plan
-from lossgeo.posing import Posed, pose
-from lossgeo.solvers import DENSE_LIMIT, LevenbergMarquardt, Newton, Status
+from lossgeo.posing import Posed, is_kinked, pose
+from lossgeo.solvers import DENSE_LIMIT, InteriorPoint, LevenbergMarquardt, Newton, ProximalGradient, Status
 from lossgeo.solving import Begun, Solution, conclude_given, default_tol, minimize
 from lossgeo.validation import Checks, check_values, prepare, raise_for, raise_for_start
 
@@ -227,6 +228,11 @@ def fit(
             reason = "the Hessian is singular to working precision, the rows of the model are not"
             plan = None if again.plan is None else dataclasses.replace(again.plan, reason=reason)
             solution = dataclasses.replace(again, plan=plan)
+    if isinstance(solver, str) and _is_misread(posed, solution):
+        general = ProximalGradient() if is_kinked(posed) else Newton()
+        _, again, _ = _solve_checked(*problem, tol, max_steps, general)
+        reason = "the log-likelihood is not the sum of one convex function with straight pieces a row it was read as"
+        solution = dataclasses.replace(again, plan=Plan(general, None, reason))
     if int(solution.status) == Status.NOT_FINITE and int(solution.num_steps) <= 0:
         raise_for_start(posed)
     found = Fit(posed, solution, tol)
@@ -253,6 +259,12 @@ def _is_ill_conditioned(posed: Posed, solution: Solution) -> bool:
         return False
     size = root_size(posed)
     return size is not None and size <= LARGEST_ROOT and bool(_has_full_rank(posed))
+
+
+def _is_misread(posed: Posed, solution: Solution) -> bool:
+    """Whether a plain function differs from the piecewise linear one that an interior point solved in its place."""
+    interior = isinstance(getattr(solution.plan, "solver", None), InteriorPoint)
+    return interior and is_plain(posed) and int(solution.status) == Status.STALLED and bool(jnp.isinf(solution.edm))
 
 
 @quick_jit(small=True)

@@ -82,6 +82,12 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
         )
     if status == Status.INTERRUPTED:
         return f"Interrupted after {steps} steps; {left}. The parameters are those reached."
+    if status == Status.STALLED and kinked and np.isinf(edm):
+        return (
+            f"Not solved: after {steps} steps the objective differs from the convex function with straight pieces that "
+            "it was read as: a row with a slope that rises without end, a jump, or kinks of a loss that are told "
+            "wrongly. Give another solver, such as solvers.Newton()."
+        )
     if status == Status.STALLED:
         return (
             f"Not converged: no step decreases the objective any further after {steps} steps, but {left}. Either "

@@ -2,9 +2,10 @@ r"""Objectives that are piecewise linear in linear predictors: what is declared,
 
 Read off what is declared: a model that returns a ``Laplace``, ``AsymmetricLaplace`` or ``EpsilonInsensitive``
 distribution, or a loss that tells its kinks (``losses.hinge``, ``losses.Pinball``, ...), with flat, ``Normal``,
-``Laplace`` or ``ElasticNet`` priors. That residuals are affine in the coefficients and slopes free of them is proved
-from the jaxpr; at the end of every fit the objective itself must agree with the function that was solved (see
-:mod:`lossgeo.vertices`).
+``Laplace`` or ``ElasticNet`` priors; or read off a plain function whose branches (``abs``, ``maximum``, ``where``, see
+:mod:`lossgeo.structure.steps`) are those of one linear predictor. That residuals are affine in the coefficients and
+slopes free of them is proved from the jaxpr; at the end of every fit the objective itself must agree with the function
+that was solved (see :mod:`lossgeo.vertices`).
 
 A scale that is a parameter itself is estimated with the rest where all priors are flat: the coefficients do not depend
 on it, and at the optimum it is the weighted mean of the losses.
@@ -25,9 +26,9 @@ from lossgeo.losses import MarginLoss, RegressionLoss
 from lossgeo.posing import Posed
 from lossgeo.priors import FunctionPrior, Tied, TreePrior
 from lossgeo.solvers import Pieces, Problem
-from lossgeo.structure import depends_on, is_affine
+from lossgeo.structure import Branches, branches, depends_on, is_affine, is_line
 
-__all__ = ["NOISES", "Piecewise", "piecewise", "with_pieces"]
+__all__ = ["NOISES", "Piecewise", "is_plain", "piecewise", "with_pieces"]
 
 
 NOISES = (Laplace, AsymmetricLaplace, EpsilonInsensitive)
@@ -188,6 +189,8 @@ def _scale_of(posed: Posed) -> tuple[int | None, str] | None:
         if loss.kinks() is None:
             return None
         return None, f"the loss {kind.__name__} is piecewise linear"
+    if is_plain(posed) and _is_bent(posed):
+        return None, "a convex log-likelihood with kinks, piecewise linear in a linear predictor"
     if type(likelihood) is not ModelLikelihood:
         return None
     kinds = []
@@ -211,9 +214,79 @@ def _owner(kind: type, name: str) -> type | None:
     return next((c for c in kind.__mro__ if name in vars(c)), None)
 
 
+def is_plain(posed: Posed) -> bool:
+    """Whether the log-likelihood is a function of which nothing is declared."""
+    likelihood = posed.objective.likelihood
+    return type(likelihood) is FunctionLikelihood and type(likelihood.fn) is not LossOfModel
+
+
+def _branches(posed: Posed, u: list[jax.Array]) -> Branches | None:
+    """The branches of the log-likelihood of each observation."""
+    return branches(lambda u: posed.objective.likelihood.log_likelihood(posed.to_params(u), *posed.data), u)
+
+
+def _parts(posed: Posed, u: list[jax.Array]) -> tuple[jax.Array, list[jax.Array], list[jax.Array]]:
+    """What lies under the steps, where these are, and what they add."""
+    found = _branches(posed, u)
+    assert found is not None
+    return found.base, [s.place for s in found.steps], [s.change for s in found.steps]
+
+
+def _is_bent(posed: Posed) -> bool:
+    """Whether a plain log-likelihood is a concave function of a linear predictor with straight pieces; static."""
+    u = jax.eval_shape(posed.to_unconstrained, posed.template)
+    bends: list[int] = []
+
+    def shapes(u: list[jax.Array]) -> Any:
+        found = _branches(posed, u)
+        bends.extend([1] if found is None else [s.bend for s in found.steps])
+        return () if found is None else _parts(posed, u)
+
+    leaves = jax.tree.leaves(jax.eval_shape(shapes, u))
+    if 1 in bends or any(leaf.shape != posed.data[-1].shape for leaf in leaves):
+        return False
+    moving = depends_on(lambda u: _parts(posed, u)[1:], u)
+    return all(moving) and is_line(lambda u: _parts(posed, u), u)
+
+
+def _straight_kinks(posed: Posed, u: list[jax.Array]) -> list[_Kink]:
+    r"""The kinks of a plain log-likelihood, slopes by slopes along one direction.
+
+    Along a row the loss is :math:`ms + \sum_k d_k \max(s - s_k, 0)`, :math:`d_k > 0`. It is a sum of functions with one
+    kink each, decreasing before it and increasing after it, if it falls at first and rises at last: the slope that it
+    falls with is shared out among the kinks.
+    """
+    origin = [jnp.zeros_like(v) for v in u]
+    keys = jax.random.split(jax.random.key(0), len(u))
+    direction = [jax.random.normal(key, v.shape, v.dtype) for key, v in zip(keys, u, strict=True)]
+
+    base, places, changes = jax.jvp(lambda u: _parts(posed, u), (origin,), (direction,))[1]
+    stack = jnp.stack(places)
+    rate = jnp.take_along_axis(stack, jnp.argmax(jnp.abs(stack), axis=0)[None, :], axis=0)[0]
+    speed = jnp.where(rate != 0, rate, 1.0)
+    left = base / speed + sum(jnp.where(p / speed < 0, c, 0.0) / speed for p, c in zip(places, changes, strict=True))
+    kinks = []
+    for residual, place, change in zip(_parts(posed, u)[1], places, changes, strict=True):
+        jump = -change * jnp.sign(place) / jnp.abs(speed)
+        low = -jnp.clip(left, 0.0, jump)
+        high, left = jump + low, left + low
+        turn = place / speed
+        size = jnp.where(turn != 0, jnp.abs(turn), 1.0)
+        kinks.append(
+            _Kink(
+                residual,
+                jnp.where(turn > 0, low, jnp.where(turn < 0, -high, 0.0)) / size,
+                jnp.where(turn > 0, high, jnp.where(turn < 0, -low, 0.0)) / size,
+            )
+        )
+    return kinks
+
+
 def _kinks(posed: Posed, u: list[jax.Array], *, unit: bool) -> list[_Kink]:
     """The kinks of the loss of each observation; with ``unit`` for noise of scale 1."""
     likelihood, target = posed.objective.likelihood, posed.data[-1]
+    if is_plain(posed):
+        return _straight_kinks(posed, u)
     params = posed.to_params(u)
     if isinstance(likelihood, FunctionLikelihood):
         loss, model = likelihood.fn.loss, likelihood.fn.model

@@ -54,6 +54,27 @@ RECOGNISED = {
 }
 
 
+def written(loss):
+    """A plain log-likelihood: minus a function of the residual."""
+    return lambda p, x, y: -loss(y - line(p, x))
+
+
+RECOGNISED |= {
+    "two lines": (lambda p, x, y: -jnp.maximum(0.3 * (y - line(p, x)), -0.7 * (y - line(p, x))), None, Y),
+    "a branch": (written(lambda r: jnp.where(r >= 0, 0.3 * r, -0.7 * r)), None, Y),
+    "a comparison": (written(lambda r: r * (0.3 - (r < 0))), None, Y),
+    "a sign": (written(lambda r: r * (0.5 * jnp.sign(r) - 0.2)), None, Y),
+    "a slope besides": (written(lambda r: jnp.abs(r) / 2 - 0.2 * r), None, Y),
+    "two halves": (written(lambda r: 0.3 * jax.nn.relu(r) - 0.7 * jnp.clip(r, None, 0)), None, Y),
+    "weights inside": (lambda p, x, y: -np.arange(1.0, N + 1) * jnp.abs(line(p, x) - y), RIDGE, Y),
+    "rows that do not count": (lambda p, x, y: -jnp.abs(jnp.where(x[:, 0] > 0, line(p, x) - y, 0.0)), RIDGE, Y),
+    "a wide tube": (written(lambda r: jnp.maximum(jnp.abs(r) - 0.5, 0.0)), RIDGE, Y),
+    "three kinks": (written(lambda r: jnp.abs(r) + 2 * jnp.abs(1 - 3 * r) + jnp.maximum(r, 0.4)), None, Y),
+    "margins": (lambda p, x, y: -jnp.maximum(0, 1 - (2 * y - 1) * line(p, x)), RIDGE, LABELS),
+    "a log-density": (lambda p, x, y: laplace(p, x).log_prob(y), {"coef": dist.Laplace(), "intercept": None}, Y),
+}
+
+
 def problem(likelihood, prior=None, target=Y, start=None, **kwargs):
     objective = lg.map_objective(likelihood, prior, **kwargs)
     return as_problem(pose(objective, START if start is None else start, (jnp.asarray(X), jnp.asarray(target)), None))
@@ -79,6 +100,7 @@ def test_pieces_are_the_objective_up_to_a_constant(name):
     [
         "absolute error",
         pytest.param("hinge", marks=pytest.mark.slow),
+        "two lines",
         pytest.param("a tube", marks=pytest.mark.slow),
         pytest.param("a coefficient that is held", marks=pytest.mark.slow),
     ],
@@ -158,7 +180,16 @@ REFUSED = {
     "a line that is held": lambda: problem(
         lg.likelihood(laplace), {"coef": dist.Fixed(jnp.ones(2)), "intercept": dist.Fixed(0.1)}
     ),
-    "a bare function": lambda: problem(lambda p, x, y: -jnp.abs(y - line(p, x))),
+    "a convex log-likelihood": lambda: problem(lambda p, x, y: jnp.abs(y - line(p, x))),
+    "negative weights": lambda: problem(lambda p, x, y: -np.linspace(-2.0, -1.0, N) * jnp.abs(y - line(p, x))),
+    "a truncated loss": lambda: problem(written(lambda r: jnp.minimum(jnp.abs(r), 1.0))),
+    "curved pieces": lambda: problem(written(lambda r: jnp.where(jnp.abs(r) < 1, r**2 / 2, jnp.abs(r) - 0.5))),
+    "a jump": lambda: problem(written(lambda r: jnp.where(r > 0, 1.0, 0.0))),
+    "two lines of features": lambda: problem(lambda p, x, y: -jnp.maximum(x[:, 0] * p["coef"][0], line(p, x) - y)),
+    "a curved location of a function": lambda: problem(lambda p, x, y: -jnp.abs(y - jnp.exp(line(p, x)))),
+    "a slope that moves": lambda: problem(lambda p, x, y: -p["intercept"] * jnp.abs(y - x @ p["coef"])),
+    "whole numbers": lambda: problem(written(lambda r: jnp.abs(r).astype(int) + 0.0)),
+    "a sum of the rows": lambda: problem(lambda p, x, y: -jnp.sum(jnp.abs(y - line(p, x)))),
     "a loss without kinks": lambda: problem(loss_of(losses.squared_hinge), target=LABELS),
     "a loss that is not convex": lambda: problem(loss_of(losses.ramp), target=LABELS),
     "an overridden value": lambda: problem(loss_of(Overridden()), target=LABELS),
@@ -177,6 +208,15 @@ def test_a_loss_that_lies_about_its_kinks_is_not_called_solved():
     objective = lg.map_objective(loss_of(Lying()), RIDGE)
     fit = lg.fit(objective, START, X, LABELS, throw=False)
     assert fit.status == lg.Status.STALLED and np.isinf(fit.edm)
+
+
+def test_a_function_that_was_misread_is_solved_as_any_other():
+    # Each row falls without end, which no sum of rows with a minimum does: seen at the end, and Newton takes over.
+    objective = lg.map_objective(lambda p, x, y: -jnp.abs(y - line(p, x)) + 2 * line(p, x))
+    fit = lg.fit(objective, START, X, Y, throw=False)
+    assert fit.status == lg.Status.UNBOUNDED and isinstance(fit.plan.solver, solvers.Newton)
+    fit = lg.fit(objective, START, X, Y, throw=False, solver=solvers.InteriorPoint())
+    assert fit.status == lg.Status.STALLED and "read as" in fit.message
 
 
 def test_the_solver_is_refused_where_it_does_not_apply():

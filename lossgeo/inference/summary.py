@@ -137,7 +137,7 @@ def summarize(fit: Fitted, cov: CovarianceKind = "observed", level: float = 0.95
             "log-likelihood" if posed.objective.likelihood.is_density else "pseudo-log-likelihood",
             f"{log_likelihood:.6f} nats",
         ),
-        ("log-prior", f"{log_prior:.6f} nats"),
+        ("log-prior", f"{log_prior + 0.0:.6f} nats"),
         ("standard errors", LABELS.get(cov, cov)),
     ]
     free, rest = remarks.count(""), remarks.count(AT_KINK)

@@ -20,6 +20,7 @@ from jax.extend.core import ClosedJaxpr, Literal
 from lossgeo import numerics
 from lossgeo.structure.recognition import softplus_operand
 from lossgeo.structure.rows import Axis, NotAligned, aligned_axes
+from lossgeo.structure.sharing import share
 
 __all__ = ["LinearPredictor", "RowStructure", "discover"]
 
@@ -202,7 +203,7 @@ def discover(log_likelihood: Callable[[list[Any], Any], Any], leaves: list[Any],
     Returns:
         The structure, or ``None`` where there is none.
     """
-    closed = jax.make_jaxpr(log_likelihood)(leaves, args)
+    closed = share(jax.make_jaxpr(log_likelihood)(leaves, args))
     output = closed.jaxpr.outvars[0].aval
     if len(closed.jaxpr.outvars) != 1 or output.ndim != 1:
         return None

@@ -9,8 +9,9 @@ from jax.extend.core import Literal
 
 from lossgeo.structure.discovery import CALLS, DERIVATIVE_RULES
 from lossgeo.structure.rows import ELEMENTWISE
+from lossgeo.structure.sharing import share
 
-__all__ = ["is_affine", "is_generalized_linear", "is_shift"]
+__all__ = ["is_affine", "is_generalized_linear", "is_line", "is_shift"]
 
 REARRANGEMENTS = frozenset(
     "broadcast_in_dim concatenate convert_element_type copy dynamic_slice expand_dims gather neg pad reshape "
@@ -40,7 +41,7 @@ def is_generalized_linear(fn: Callable[[Any], Any], argument: Any) -> list[bool]
     As the mean of a generalised linear model is: ``exp(x @ coef + intercept)`` is, ``a * exp(-b * x)`` is not.
     Conservative: an operation that is not known counts as not linear.
     """
-    jaxpr = jax.make_jaxpr(fn)(argument).jaxpr
+    jaxpr = share(jax.make_jaxpr(fn)(argument)).jaxpr
     return [kind is not _OTHER for kind in _propagate(jaxpr, [_Kind(True, v) for v in jaxpr.invars])]
 
 
@@ -52,6 +53,17 @@ def is_affine(fn: Callable[[Any], Any], argument: Any) -> list[bool]:
     jaxpr = jax.make_jaxpr(fn)(argument).jaxpr
     kinds = _propagate(jaxpr, [_Kind(True, v) for v in jaxpr.invars])
     return [kind is None or (kind is not _OTHER and kind.affine) for kind in kinds]
+
+
+def is_line(fn: Callable[[Any], Any], argument: Any) -> bool:
+    """Whether all leaves of ``fn(argument)`` are affine functions of the single entries of one and the same affine one.
+
+    As the residual and its multiples are of a linear predictor, each entry with factors of its own; a proof. Leaves
+    that do not depend on the argument do not count.
+    """
+    jaxpr = share(jax.make_jaxpr(fn)(argument)).jaxpr
+    kinds = [k for k in _propagate(jaxpr, [_Kind(True, v) for v in jaxpr.invars]) if k is not None]
+    return all(k.affine for k in kinds) and len({k.source for k in kinds}) == 1
 
 
 def is_shift(fn: Callable[[jax.Array], jax.Array], argument: jax.Array) -> bool:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lossgeo.structure import is_generalized_linear, is_shift
+from lossgeo.structure import is_generalized_linear, is_line, is_shift
 
 X = np.random.default_rng(0).normal(size=(5, 3))
 T = np.arange(5.0)
@@ -56,3 +56,18 @@ def test_what_only_shifts_its_argument():
     others = (lambda e: 2.0 * e, lambda e: 1.0 - e, lambda e: e + e, lambda e: e[::-1] + T[:, None], lambda e: e[:1])
     assert all(is_shift(fn, e) for fn in shifts)
     assert not any(is_shift(fn, e) for fn in (*others, jnp.sum, jnp.exp, lambda e: jnp.broadcast_to(e, (5, 5))))
+
+
+@pytest.mark.parametrize(
+    ("fn", "expected"),
+    [
+        (lambda p: [2 * (X @ p["c"]) - 1, T * (X @ p["c"]), jnp.asarray(T)], True),
+        (lambda p: [X @ p["c"] + p["i"], 3 - (X @ p["c"] + p["i"])], True),
+        (lambda p: [X @ p["c"] + p["i"], X @ p["c"]], False),
+        (lambda p: [X @ p["c"], X[:, ::-1] @ p["c"]], False),
+        (lambda p: [X @ p["c"], (X @ p["c"])[::-1]], False),
+        (lambda p: [X @ p["c"], jnp.exp(X @ p["c"])], False),
+    ],
+)
+def test_multiples_of_one_line_are_told_from_others(fn, expected):
+    assert is_line(fn, PARAMS) is expected

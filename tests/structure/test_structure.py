@@ -61,6 +61,11 @@ FOUND = {
         {"coef": jnp.full((D, 3), 0.1), "intercept": jnp.zeros(3)},
         CLASS,
     ),
+    "predictor written twice": (
+        lambda p, x, y: y * (x @ p["coef"] + p["b"]) - jax.nn.softplus(x @ p["coef"] + p["b"]),
+        COEF | {"b": 0.2},
+        BINARY,
+    ),
     "leaf first": (squares(lambda p, x: p["coef"] @ x.T), COEF, COUNT),
     "matrix leaf first": (
         lambda p, x, y: jnp.take_along_axis(jax.nn.log_softmax(jnp.einsum("kd,nd->nk", p["B"], x)), y[:, None], 1)[
