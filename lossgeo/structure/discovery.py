@@ -127,16 +127,16 @@ class RowStructure:
 
     def meeting_place(self, leaves: Sequence[int]) -> Place | None:
         """The first value, one number a row, through which alone ``leaves`` act; some are in linear predictors."""
-        products = {key for key, spec in self._products.items() if spec.leaf in leaves}
-        used = {self._products[key].leaf for key in products}
-        jaxpr = self._closed.jaxpr
+        products = {key for key, spec in self.products.items() if spec.leaf in leaves}
+        used = {self.products[key].leaf for key in products}
+        jaxpr = self.closed.jaxpr
         mixed = {jaxpr.invars[i] for i in leaves if i not in used}
         return _meet(jaxpr, (), products, mixed, jaxpr.outvars[0].aval.size)
 
     def place_of(self, index: int) -> Place:
         """Where predictor ``index`` is."""
         leaf = self.predictors[index].leaf
-        return Place(next(key for key, spec in self._products.items() if spec.leaf == leaf), 0)
+        return Place(next(key for key, spec in self.products.items() if spec.leaf == leaf), 0)
 
     def _evaluate(
         self,
@@ -146,11 +146,7 @@ class RowStructure:
         change: tuple[Place, Callable[[jax.Array], jax.Array]] | None = None,
     ) -> Any:
         inputs = [jnp.asarray(v) for v in (*leaves, *jax.tree.leaves(args))]
-<<<<<<< HEAD
-        return self._run(self._closed.jaxpr, self._closed.consts, inputs, (), product, change)[0]
-=======
-        return self._run(self.closed.jaxpr, self.closed.consts, inputs, (), product)[0]
->>>>>>> af19173 (Gradients over many rows read the design once: likelihoods proved to be the same function of a block of rows go through it in blocks)
+        return self._run(self.closed.jaxpr, self.closed.consts, inputs, (), product, change)[0]
 
     def _run(
         self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], key: Key, product: Any, change: Any
@@ -163,15 +159,9 @@ class RowStructure:
                 results = [product(self.products[here], operands)]
             elif here in self._softplus:
                 results = [numerics.softplus(operands[self._softplus[here]])]
-<<<<<<< HEAD
-            elif _contains(self._products, here) or _contains(self._softplus, here):
-                inner = _inner(equation, CALLS)
-                results = self._run(inner.jaxpr, inner.consts, operands, here, product, change)
-=======
             elif _contains(self.products, here) or _contains(self._softplus, here):
                 inner = inner_jaxpr(equation, CALLS)
-                results = self._run(inner.jaxpr, inner.consts, operands, here, product)
->>>>>>> af19173 (Gradients over many rows read the design once: likelihoods proved to be the same function of a block of rows go through it in blocks)
+                results = self._run(inner.jaxpr, inner.consts, operands, here, product, change)
             else:
                 results = equation.primitive.bind(*operands, **equation.primitive.get_bind_params(equation.params))
                 results = results if equation.primitive.multiple_results else [results]
@@ -323,10 +313,9 @@ def _align(jaxpr: Any, inputs: Sequence[Axis], key: Key, products: dict[Key, _Pr
     return [None if isinstance(v, Literal) else axes[v] for v in jaxpr.outvars]
 
 
-<<<<<<< HEAD
 def _meet(jaxpr: Any, key: Key, products: set[Key], mixed: set[Any], size: int) -> Place | None:
     """The first value of a size through which alone the inputs ``mixed`` and all ``products``, all inside, act."""
-    live, mixed, seen = _live(jaxpr), set(mixed), 0
+    live, mixed, seen = live_equations(jaxpr), set(mixed), 0
     last = {v: order for order, (_, e) in enumerate(live) for v in e.invars if not isinstance(v, Literal)}
     last |= {v: len(live) for v in jaxpr.outvars if not isinstance(v, Literal)}
     for order, (index, equation) in enumerate(live):
@@ -335,7 +324,7 @@ def _meet(jaxpr: Any, key: Key, products: set[Key], mixed: set[Any], size: int) 
         operands = [not isinstance(v, Literal) and v in mixed for v in equation.invars]
         if not inside and not any(operands):
             continue
-        inner = None if here in inside else _inner(equation, CALLS)
+        inner = None if here in inside else inner_jaxpr(equation, CALLS)
         if inner is not None and inside == products and not any(last.get(v, -1) > order for v in mixed):
             entering = {v for v, is_mixed in zip(inner.jaxpr.invars, operands, strict=True) if is_mixed}
             found = _meet(inner.jaxpr, here, products, entering, size)
@@ -349,10 +338,7 @@ def _meet(jaxpr: Any, key: Key, products: set[Key], mixed: set[Any], size: int) 
     return None
 
 
-def _live(jaxpr: Any) -> list[tuple[int, Any]]:
-=======
 def live_equations(jaxpr: Any) -> list[tuple[int, Any]]:
->>>>>>> af19173 (Gradients over many rows read the design once: likelihoods proved to be the same function of a block of rows go through it in blocks)
     """Equations on which an output depends, each with its position."""
     needed = {v for v in jaxpr.outvars if not isinstance(v, Literal)}
     live = []
