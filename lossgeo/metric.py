@@ -228,6 +228,8 @@ def _parts(distribution: Distribution) -> list[tuple[str, jax.Array]]:
     given = [(name, value) for name, value in vars(distribution).items() if value is not None]
     if any(len(jax.tree.leaves(value)) != 1 or jax.tree.leaves(value)[0] is not value for _, value in given):
         raise NotImplementedError(f"the hyper-parameters of {type(distribution).__name__} are not arrays.")
+    if distribution.event_axes:
+        raise NotImplementedError(f"the hyper-parameters of {type(distribution).__name__} are matrices.")
     return [(name, jnp.asarray(value)) for name, value in given if name not in COUNTS]
 
 

@@ -55,7 +55,7 @@ class BetaBinomial(Distribution):
         """See :meth:`Distribution.log_prob`."""
         y, n, a, b = promote(y, self.total_count, self.concentration1, self.concentration0)
         inside = supports.integers_up_to(n).contains(y)
-        return restrict(_log_mass(jnp.where(inside, y, 0), jnp.where(inside, n, 0), a, b), inside, y)
+        return restrict(beta_binomial_mass(jnp.where(inside, y, 0), jnp.where(inside, n, 0), a, b), inside, y)
 
     def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """Sums of the counts on that side of the value that is less likely."""
@@ -70,7 +70,7 @@ class BetaBinomial(Distribution):
             jnp.where(lower, a, b),
             jnp.where(lower, b, a),
         )
-        tail = cumulated(_log_mass, last, trials, first, second)
+        tail = cumulated(beta_binomial_mass, last, trials, first, second)
         tail = jnp.minimum(tail, -jnp.finfo(tail.dtype).tiny)
         other = numerics.log1mexp(-tail)
         return bounded_tails(y, jnp.where(lower, tail, other), jnp.where(lower, other, tail), 0, n, closed=True)
@@ -101,8 +101,11 @@ class BetaBinomial(Distribution):
         total = a + b
         return n * (a / total) * (b / total) * ((n + total) / (1 + total))
 
-    def _expectation(self, term: Callable[..., Any]) -> Any:
-        """Sum over all counts of a term of the count and the hyper-parameters, on arrays of one rank."""
+    def expectation(self, term: Callable[..., Any]) -> Any:
+        """Sum over all counts of a term of the count and the hyper-parameters, on arrays of one rank.
+
+        The term is called as ``term(y, total_count, concentration1, concentration0)`` and holds the probability.
+        """
         found = ranks(*promote(self.total_count, self.concentration1, self.concentration0))
         n, a, b = (jnp.broadcast_to(v, self.batch_shape) for v in found)
         concentrated = jnp.minimum(a, b) >= 16
@@ -122,10 +125,10 @@ class BetaBinomial(Distribution):
         r""":math:`-\sum_y p_y\log p_y`, by the sums of :mod:`lossgeo.distributions.lattice`."""
 
         def term(y: jax.Array, n: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-            value = _log_mass(y, n, a, b)
+            value = beta_binomial_mass(y, n, a, b)
             return -jnp.exp(value) * value
 
-        return self._expectation(term)
+        return self.expectation(term)
 
     def fisher_information(self) -> jax.Array:
         r""":math:`\sum_y p_y\,s_y s_y^\top` with the scores of ``(concentration1, concentration0)``.
@@ -135,16 +138,16 @@ class BetaBinomial(Distribution):
 
         def term(y: jax.Array, n: jax.Array, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
             a, b = jnp.broadcast_to(a, y.shape), jnp.broadcast_to(b, y.shape)
-            value, first = jax.jvp(lambda v: _log_mass(y, n, v, b), (a,), (jnp.ones_like(a),))
-            second = jax.jvp(lambda v: _log_mass(y, n, a, v), (b,), (jnp.ones_like(b),))[1]
+            value, first = jax.jvp(lambda v: beta_binomial_mass(y, n, v, b), (a,), (jnp.ones_like(a),))
+            second = jax.jvp(lambda v: beta_binomial_mass(y, n, a, v), (b,), (jnp.ones_like(b),))[1]
             mass = jnp.exp(value)
             return mass * first * first, mass * first * second, mass * second * second
 
-        first, mixed, second = self._expectation(term)
+        first, mixed, second = self.expectation(term)
         return matrix([first, mixed], [mixed, second])
 
 
-def _log_mass(count: jax.Array, n: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+def beta_binomial_mass(count: jax.Array, n: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
     r"""Log-probability of a count, which need not be an integer.
 
     .. math:: \log p(y) = -\log pq - K(y + 1, n - y + 1) - K(a, b) + \dots, \qquad

@@ -10,6 +10,7 @@ from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
 from lossgeo.distributions.composition import ranks
 from lossgeo.distributions.distribution import (
+    HALF_LOG_2PI,
     Distribution,
     bounded_tails,
     matrix,
@@ -36,7 +37,8 @@ class Binomial(Distribution):
         logits: log-odds :math:`z` of success, any real (keyword only).
 
     Numerics:
-        Through ``logits`` no probability is formed: value, gradient and Hessian are accurate in both tails.
+        The log-density is minus half the deviance and what Stirling's formula leaves of the number of choices: nothing
+        of size :math:`n\log n` is subtracted. Through ``logits`` value and derivatives are accurate in both tails.
     """
 
     total_count: ArrayLike
@@ -57,15 +59,10 @@ class Binomial(Distribution):
         successes = jnp.where(inside, y, 0)
         failures = jnp.where(inside, n - y, 0)
         if self.logits is not None:
-            value = -successes * numerics.softplus(-parameter) - failures * numerics.softplus(parameter)
+            value = _mass_of_logits(*jnp.broadcast_arrays(successes, failures, parameter))
         else:
-            none, all_ = successes == 0, failures == 0
-            value = successes * jnp.log(jnp.where(none, 1, parameter)) + failures * jnp.log1p(
-                -jnp.where(all_, 0, parameter)
-            )
-        gammaln = jax.scipy.special.gammaln
-        log_choices = gammaln(successes + failures + 1) - gammaln(successes + 1) - gammaln(failures + 1)
-        return restrict(value + log_choices, inside, y)
+            value = _mass_of_probs(*jnp.broadcast_arrays(successes, failures, parameter))
+        return restrict(value, inside, y)
 
     def _probabilities(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Number of trials, probability of success and of failure, of one rank."""
@@ -135,3 +132,56 @@ class Binomial(Distribution):
         r""":math:`n p (1 - p)` for ``logits``, :math:`n/p(1 - p)` for ``probs``; none for the number of trials."""
         n, p, q = self._probabilities()
         return matrix([n / (p * q) if self.logits is None else n * p * q])
+
+
+def _plain_choices(successes: jax.Array, failures: jax.Array) -> jax.Array:
+    gammaln = jax.scipy.special.gammaln
+    return gammaln(successes + failures + 1) - gammaln(successes + 1) - gammaln(failures + 1)
+
+
+def _plain_mass_of_logits(successes: jax.Array, failures: jax.Array, logits: jax.Array) -> jax.Array:
+    linear = -successes * numerics.softplus(-logits) - failures * numerics.softplus(logits)
+    return linear + _plain_choices(successes, failures)
+
+
+def _plain_mass_of_probs(successes: jax.Array, failures: jax.Array, probs: jax.Array) -> jax.Array:
+    log_p, log_q = _logs_of_probs(successes, failures, probs)
+    return successes * log_p + failures * log_q + _plain_choices(successes, failures)
+
+
+def _logs_of_probs(successes: jax.Array, failures: jax.Array, probs: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Logarithms of the probabilities of what was seen, 0 for what was not."""
+    never, always = successes == 0, failures == 0
+    return jnp.log(jnp.where(never, 1, probs)), jnp.log1p(-jnp.where(always, 0, probs))
+
+
+@numerics.differentiated_as(_plain_mass_of_logits)
+def _mass_of_logits(successes: jax.Array, failures: jax.Array, logits: jax.Array) -> jax.Array:
+    """Log-probability, as minus half the deviance and the rest."""
+    shares = numerics.sigmoid(logits), numerics.sigmoid(-logits)
+    return _mass(successes, failures, shares, (-numerics.softplus(-logits), -numerics.softplus(logits)))
+
+
+@numerics.differentiated_as(_plain_mass_of_probs)
+def _mass_of_probs(successes: jax.Array, failures: jax.Array, probs: jax.Array) -> jax.Array:
+    """Likewise."""
+    return _mass(successes, failures, (probs, 1 - probs), _logs_of_probs(successes, failures, probs))
+
+
+def _mass(
+    successes: jax.Array, failures: jax.Array, shares: tuple[jax.Array, jax.Array], logs: tuple[jax.Array, jax.Array]
+) -> jax.Array:
+    count = successes + failures
+    log_count = jnp.log(jnp.where(count == 0, 1, count))
+    one = numerics.poisson_kernel(successes, count * shares[0], log_count + logs[0])
+    other = numerics.poisson_kernel(failures, count * shares[1], log_count + logs[1])
+    return one + other + _log_choices(successes, failures)
+
+
+def _log_choices(successes: jax.Array, failures: jax.Array) -> jax.Array:
+    r""":math:`\log\binom ny` less its leading part :math:`n\log n - y\log y - (n - y)\log(n - y)`."""
+    mixed = (successes > 0) & (failures > 0)
+    one, other = jnp.where(mixed, successes, 1), jnp.where(mixed, failures, 1)
+    roots = 0.5 * (jnp.log(one + other) - jnp.log(one) - jnp.log(other)) - HALF_LOG_2PI
+    stirling = numerics.stirling_remainder
+    return jnp.where(mixed, roots + stirling(one + other) - stirling(one) - stirling(other), 0)

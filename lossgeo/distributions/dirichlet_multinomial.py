@@ -5,11 +5,13 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
 
-from lossgeo import supports
+from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
+from lossgeo.distributions.beta_binomial import BetaBinomial, beta_binomial_mass
 from lossgeo.distributions.dirichlet import Dirichlet
 from lossgeo.distributions.distribution import Distribution, promote
 from lossgeo.distributions.multinomial import Multinomial
+from lossgeo.distributions.negative_binomial import count_mass
 
 
 @pytree
@@ -26,7 +28,9 @@ class DirichletMultinomial(Distribution):
         concentration: :math:`\alpha`, positive, shape ``(*batch, K)``.
 
     Numerics:
-        The value has an absolute error of some ulp of :math:`(n + \alpha_0)\log(n + \alpha_0)`.
+        Counts of classes that are negative binomial and independent, given their sum: so the value is written, with
+        the odds at which that sum is n on average. Nothing of size :math:`(n + \alpha_0)\log(n + \alpha_0)` is
+        subtracted.
     """
 
     total_count: ArrayLike
@@ -58,10 +62,7 @@ class DirichletMultinomial(Distribution):
         shape = jnp.broadcast_shapes(y.shape, a.shape, (*inside.shape, 1))
         inside = jnp.broadcast_to(inside, shape[:-1])
         count = jnp.where(inside[..., None], jnp.broadcast_to(y, shape), 0)
-        n, total = jnp.sum(count, axis=-1), jnp.sum(a, axis=-1)
-        total = jnp.broadcast_to(total, n.shape)
-        value = gammaln(n + 1) + gammaln(total) - gammaln(n + total)
-        value = value + jnp.sum(gammaln(count + a) - gammaln(count + 1) - gammaln(a), axis=-1)
+        value = _mass(count, jnp.broadcast_to(a, shape))
         undefined = jnp.broadcast_to(jnp.any(jnp.isnan(y), axis=-1), shape[:-1])
         return jnp.where(inside, value, jnp.where(undefined, jnp.nan, -jnp.inf))
 
@@ -78,6 +79,28 @@ class DirichletMultinomial(Distribution):
         total = jnp.sum(a, axis=-1, keepdims=True)
         return n, a / total, total
 
+    def entropy(self) -> jax.Array:
+        r""":math:`-\sum_y p_y\log p_y`, by sums over the count of each class, which is beta-binomial.
+
+        .. math:: H = \log q_0(n) - \sum_k E\log q_k(y_k)
+
+        with the negative binomial probabilities :math:`q` of :meth:`log_prob`.
+        """
+        n = self._moments()[0]
+        if self.event_shape == (1,):
+            return jnp.zeros(self.batch_shape, n.dtype)
+        (a,) = promote(self.concentration)
+        a = jnp.broadcast_to(a, (*self.batch_shape, *self.event_shape))
+        others = jnp.sum(a[..., None, :] * (1 - jnp.eye(a.shape[-1], dtype=a.dtype)), axis=-1)
+        n = jnp.broadcast_to(n, a.shape)
+
+        def term(y: jax.Array, n: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+            return -jnp.exp(beta_binomial_mass(y, n, a, b)) * count_mass(y, n * (a / (a + b)), a)
+
+        found = jnp.sum(BetaBinomial(n, a, others).expectation(term), axis=-1)
+        trials, sums = n[..., 0], jnp.sum(a, axis=-1)
+        return found + count_mass(trials, trials, sums)
+
     @property
     def mean(self) -> jax.Array:
         r""":math:`n\alpha/\alpha_0`."""
@@ -89,3 +112,18 @@ class DirichletMultinomial(Distribution):
         r""":math:`n p_k (1 - p_k) (n + \alpha_0)/(1 + \alpha_0)`."""
         n, p, total = self._moments()
         return n * p * (1 - p) * (n + total) / (1 + total)
+
+
+def _plain_mass(count: jax.Array, a: jax.Array) -> jax.Array:
+    """The log-probability as it is defined."""
+    n, total = jnp.sum(count, axis=-1), jnp.sum(a, axis=-1)
+    value = gammaln(n + 1) + gammaln(total) - gammaln(n + total)
+    return value + jnp.sum(gammaln(count + a) - gammaln(count + 1) - gammaln(a), axis=-1)
+
+
+@numerics.differentiated_as(_plain_mass)
+def _mass(count: jax.Array, a: jax.Array) -> jax.Array:
+    """The log-probability by negative binomial ones."""
+    n, total = jnp.sum(count, axis=-1), jnp.sum(a, axis=-1)
+    odds = n / total
+    return jnp.sum(count_mass(count, a * odds[..., None], a), axis=-1) - count_mass(n, total * odds, total)

@@ -58,6 +58,11 @@ class Distribution:
         return ()
 
     @property
+    def event_axes(self) -> dict[str, int]:
+        """Number of event axes of hyper-parameters, by name, where it cannot be told from the batch: matrices."""
+        return {}
+
+    @property
     def support(self) -> Support:
         """The set that ``y`` lies in."""
         raise NotImplementedError
@@ -82,13 +87,14 @@ class Distribution:
 
     def entropy(self) -> jax.Array:
         """Entropy (of a density: differential entropy, which may be negative) in nats, shape ``(*batch,)``."""
-        raise lacks(self, "closed-form entropy")
+        raise lacks(self, "closed-form entropy. Estimate it by draws, -mean(d.log_prob(d.sample(key, (n,))))")
 
     def fisher_information(self) -> jax.Array:
         """Expected information of one observation about the hyper-parameters, shape ``(*batch, k, k)``.
 
         Rows and columns follow the hyper-parameters that were given, in the order of declaration; a hyper-parameter
-        with an event axis (``Categorical``) takes one row per entry, and one that is a count takes none.
+        with event axes (``Categorical``, the matrix of ``MultivariateNormal``) takes one row per entry, and one that is
+        a count takes none.
         """
         raise lacks(self, "closed-form Fisher information")
 

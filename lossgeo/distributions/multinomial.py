@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from lossgeo import numerics, supports
 from lossgeo._pytree import pytree
 from lossgeo.distributions.distribution import Distribution, one_of, promote
+from lossgeo.distributions.lattice import concentrated_sum
 
 
 @pytree
@@ -102,6 +103,37 @@ class Multinomial(Distribution):
         r""":math:`n p_k (1 - p_k)`."""
         n, p = self._moments()
         return n * p * (1 - p)
+
+    def entropy(self) -> jax.Array:
+        r""":math:`-\sum_y p_y\log p_y`, by sums over the count of each class, which is binomial.
+
+        .. math:: H = \log\pi_n(n) - \sum_k E\log\pi_{n p_k}(y_k)
+
+        with Poisson probabilities :math:`\pi_\lambda(y)`: multinomial counts are Poisson ones, given their sum. An
+        absolute error of some ulp of K.
+        """
+        n, p = self._moments()
+        n, p = (jnp.broadcast_to(v, (*self.batch_shape, *self.event_shape)) for v in (n, p))
+        q = 1 - p if self.logits is None else jnp.sum(p[..., None, :] * (1 - jnp.eye(p.shape[-1], dtype=p.dtype)), -1)
+        certain = (p == 0) | (q == 0) | (n == 0)
+        one, other = (jnp.where(certain, 0.5, v)[..., None] for v in (p, q))
+        trials = jnp.where(certain, 1, n)[..., None]
+
+        def log_poisson(y: jax.Array, mean: jax.Array) -> jax.Array:
+            return numerics.log_gamma_kernel(y + 1, mean) - jnp.log(mean)
+
+        def term(y: jax.Array) -> jax.Array:
+            kernel = numerics.log_beta_kernel(y + 1, trials - y + 1, one, other)
+            mass = jnp.exp(kernel - jnp.log(trials + 1) - jnp.log(one) - jnp.log(other))
+            return -mass * log_poisson(y, trials * one)
+
+        mean, deviation = (trials * one)[..., 0], jnp.sqrt(trials * one * other)[..., 0]
+        whole = jnp.where(n == 0, 1, n)
+        of_whole = jnp.where(n == 0, 0, log_poisson(whole, whole))
+        # A class that is certain has the count of all; in one that is impossible the derivative is infinite.
+        edge = jnp.where(p > 0, -of_whole, n * jax.scipy.special.entr(p))
+        each = jnp.where(certain, edge, concentrated_sum(term, mean, deviation, trials[..., 0]))
+        return jnp.sum(each, axis=-1) + of_whole[..., 0]
 
     def fisher_information(self) -> jax.Array:
         r""":math:`n[\operatorname{diag}(p) - pp^\top]` for ``logits``; :math:`n\operatorname{diag}(1/p)` for ``probs``.

@@ -72,6 +72,11 @@ class MultivariateNormal(Distribution):
         return jnp.swapaxes(jax.scipy.linalg.solve_triangular(factor, identity, lower=True), -1, -2)
 
     @property
+    def event_axes(self) -> dict[str, int]:
+        """See :attr:`Distribution.event_axes`."""
+        return {"loc": min(jnp.ndim(self.loc), 1), "covariance": 2, "precision": 2, "cholesky": 2}
+
+    @property
     def batch_shape(self) -> tuple[int, ...]:
         """What the batches of the mean and of the matrix broadcast to."""
         return jnp.broadcast_shapes(jnp.shape(self.loc)[:-1], self._matrix().shape[:-2])
@@ -156,3 +161,47 @@ class MultivariateNormal(Distribution):
         log_diagonal = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), axis=-1)
         value = (-log_diagonal if inverse else log_diagonal) + factor.shape[-1] * (HALF_LOG_2PI + 0.5)
         return jnp.broadcast_to(value, self.batch_shape)
+
+    def fisher_information(self) -> jax.Array:
+        r"""Of the entries of ``loc`` (one row if it is a scalar), then of all entries of the matrix, row by row.
+
+        .. math:: I_\mu = \Sigma^{-1}, \qquad
+            I_{\Sigma_{ij},\Sigma_{kl}} = \tfrac14(P_{ik}P_{jl} + P_{il}P_{jk}), \qquad P = \Sigma^{-1}
+
+        Likewise for the precision, with :math:`\Sigma` in place of :math:`P`; for the Cholesky factor
+        :math:`P_{ik}\delta_{jl} + (L^{-1})_{jk}(L^{-1})_{li}` with i not less than j and k not less than l, else 0. The
+        entries are taken as free: the information about a symmetric matrix is that of its symmetric part, singular in
+        all of them. Mean and covariance are orthogonal.
+        """
+        matrix, (size,) = self._matrix(), self.event_shape
+        scale = self._scale()
+        identity = jnp.broadcast_to(jnp.eye(size, dtype=scale.dtype), scale.shape)
+        if self.precision is not None:
+            precision = 0.5 * (matrix + jnp.swapaxes(matrix, -1, -2))
+            dual = scale @ jnp.swapaxes(scale, -1, -2)
+        else:
+            inverse = jax.scipy.linalg.solve_triangular(scale, identity, lower=True)
+            precision = dual = jnp.swapaxes(inverse, -1, -2) @ inverse
+        if self.cholesky is None:
+            both = jnp.einsum("...ik,...jl->...ijkl", dual, dual)
+            of_matrix = 0.25 * (both + jnp.swapaxes(both, -1, -2))
+        else:
+            lower = jnp.tril(jnp.ones_like(identity))
+            of_matrix = jnp.einsum("...ik,...jl->...ijkl", precision, identity)
+            of_matrix = of_matrix + jnp.einsum("...jk,...li->...ijkl", inverse, inverse)
+            of_matrix = of_matrix * lower[..., :, :, None, None] * lower[..., None, None, :, :]
+        of_matrix = of_matrix.reshape(*scale.shape[:-2], size * size, size * size)
+        if jnp.ndim(self.loc) == 0:
+            precision = jnp.sum(precision, axis=(-2, -1), keepdims=True)
+        return jnp.broadcast_to(
+            block_diagonal(precision, of_matrix), (*self.batch_shape, *2 * (precision.shape[-1] + size * size,))
+        )
+
+
+def block_diagonal(first: jax.Array, second: jax.Array) -> jax.Array:
+    """Two square matrices, of the same batch, as blocks of one."""
+    m, n = first.shape[-1], second.shape[-1]
+    nothing = jnp.zeros((*first.shape[:-2], m, n), first.dtype)
+    above = jnp.concatenate([first, nothing], axis=-1)
+    below = jnp.concatenate([jnp.swapaxes(nothing, -1, -2), second], axis=-1)
+    return jnp.concatenate([above, below], axis=-2)

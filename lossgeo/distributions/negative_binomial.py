@@ -53,7 +53,7 @@ class NegativeBinomial(Distribution):
         """See :meth:`Distribution.log_prob`."""
         y, mean, r = promote(y, self.mean, self.concentration)
         inside = self.support.contains(y)
-        return restrict(_log_mass(jnp.where(inside, y, 0), mean, r), inside, y)
+        return restrict(count_mass(jnp.where(inside, y, 0), mean, r), inside, y)
 
     def _log_tails(self, y: ArrayLike) -> tuple[jax.Array, jax.Array]:
         r"""With :math:`P(Y \le y) = I_p(r, y + 1)`, :math:`p = r/(r + \mu)`; the Poisson limit at ``inf``."""
@@ -103,7 +103,7 @@ class NegativeBinomial(Distribution):
         r""":math:`-\sum_y p_y\log p_y`, by the sums of :mod:`lossgeo.distributions.lattice`."""
 
         def term(y: jax.Array, mean: jax.Array, r: jax.Array) -> jax.Array:
-            value = _log_mass(y, mean, r)
+            value = count_mass(y, mean, r)
             return jnp.where(value == -jnp.inf, 0, -jnp.exp(value) * value)
 
         return self._expectation(term)
@@ -121,14 +121,14 @@ class NegativeBinomial(Distribution):
 
         def term(y: jax.Array, mean: jax.Array, r: jax.Array) -> jax.Array:
             r = jnp.broadcast_to(r, y.shape)
-            value, score = jax.jvp(lambda v: _log_mass(y, mean, v), (r,), (jnp.ones_like(r),))
+            value, score = jax.jvp(lambda v: count_mass(y, mean, v), (r,), (jnp.ones_like(r),))
             return jnp.exp(value) * jnp.square(score)
 
         spread = jnp.reshape(self._expectation(term), jnp.broadcast_shapes(mean.shape, r.shape))
         return matrix([1 / (mean * (1 + mean / r)), 0.0], [0.0, spread])
 
 
-def _log_mass(count: jax.Array, mean: jax.Array, r: jax.Array) -> jax.Array:
+def count_mass(count: jax.Array, mean: jax.Array, r: jax.Array) -> jax.Array:
     r"""Log-probability of a count, which need not be an integer."""
     return _log_mass_of_finite(count, mean, jnp.minimum(r, 1e30))  # beyond, nothing differs from the Poisson limit
 

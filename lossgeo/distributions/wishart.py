@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import digamma
+from jax.scipy.special import digamma, polygamma
 from jax.typing import ArrayLike
 
 from lossgeo import numerics, supports
@@ -70,6 +70,11 @@ class Wishart(Distribution):
         df = self._df()[..., None]
         index = np.arange(self.event_shape[-1]).reshape((1,) * (df.ndim - 1) + (-1,))
         return 0.5 * (df - jnp.asarray(index, df.dtype)), jnp.asarray(index.size - index, df.dtype)
+
+    @property
+    def event_axes(self) -> dict[str, int]:
+        """See :attr:`Distribution.event_axes`."""
+        return {"scale": 2}
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -152,3 +157,26 @@ class Wishart(Distribution):
         on = Gamma(half, jnp.full_like(half, 0.5)).entropy() + 0.5 * (order - 1) * (digamma(half) + LOG_2)
         below = 0.5 * size * (size - 1) * (HALF_LOG_2PI + 0.5)
         return jnp.sum(on, axis=-1) + below + (size + 1) * log_scale
+
+    def fisher_information(self) -> jax.Array:
+        r"""Of ``df``, then of all entries of ``scale``, row by row.
+
+        .. math:: I_\nu = \tfrac14\sum_{i < K}\psi'\bigl(\tfrac{\nu - i}2\bigr), \qquad
+            I_{\nu,V_{ij}} = \tfrac12 P_{ij}, \qquad
+            I_{V_{ij},V_{kl}} = \tfrac\nu4(P_{ik}P_{jl} + P_{il}P_{jk}), \qquad P = V^{-1}
+
+        The entries are taken as free: the information about a symmetric matrix is that of its symmetric part, singular
+        in all of them.
+        """
+        factor, size = self._factor(), self.event_shape[-1]
+        identity = jnp.broadcast_to(jnp.eye(size, dtype=factor.dtype), factor.shape)
+        inverse = jax.scipy.linalg.solve_triangular(factor, identity, lower=True)
+        precision = jnp.swapaxes(inverse, -1, -2) @ inverse
+        both = jnp.einsum("...ik,...jl->...ijkl", precision, precision)
+        of_scale = 0.25 * self._df()[..., None, None, None, None] * (both + jnp.swapaxes(both, -1, -2))
+        of_df = 0.25 * jnp.sum(polygamma(1, self._rows()[0]), axis=-1)[..., None, None]
+        mixed = 0.5 * precision.reshape(*self.batch_shape, 1, size * size)
+        of_scale = of_scale.reshape(*self.batch_shape, size * size, size * size)
+        above = jnp.concatenate([of_df, mixed], axis=-1)
+        below = jnp.concatenate([jnp.swapaxes(mixed, -1, -2), of_scale], axis=-1)
+        return jnp.concatenate([above, below], axis=-2)

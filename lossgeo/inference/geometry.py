@@ -139,6 +139,11 @@ def geometry_of(fit: Fitted) -> FitGeometry:
     if len(jax.tree.leaves(y)) != 1 or np.ndim(y) == 0:
         raise ValueError("geometry_of needs a target of one array with a leading axis of observations.")
     distribution = jax.eval_shape(likelihood.distribution, solution.params, *inputs)
+    if getattr(distribution, "event_axes", {}):
+        raise ValueError(
+            f"geometry_of needs hyper-parameters that are numbers or vectors, but {type(distribution).__name__} has "
+            "matrices."
+        )
     try:
         jax.eval_shape(lambda d: d.fisher_information(), distribution)
     except (AttributeError, NotImplementedError) as error:

@@ -60,6 +60,7 @@ def fisher_information(likelihood: Likelihood, params: Any, *data: Any, weights:
         return made.given(target) if hasattr(made, "given") else made
 
     size = jnp.shape(jax.tree.leaves(target)[0])
+    size = size[: len(size) - found.event_ndim]
     try:
         inner = distribution(flat).fisher_information()
     except NotImplementedError as error:
@@ -92,6 +93,10 @@ def _hyper_parameters(distribution: Distribution) -> jax.Array:
         array = jnp.asarray(value)
         if not jnp.issubdtype(array.dtype, jnp.floating):
             array = array.astype(float)
+        if field.name in distribution.event_axes:
+            shape = array.shape[: array.ndim - distribution.event_axes[field.name]]
+            parts.append(jnp.broadcast_to(array.reshape(*shape, -1), (*batch, array.size // math.prod(shape))))
+            continue
         # An axis of entries of its own: one axis more than the batch has, or cut-points shared by the batch.
         columns = array if array.ndim > len(batch) or field.name in VECTORS else array[..., None]
         parts.append(jnp.broadcast_to(columns, (*batch, columns.shape[-1])))

@@ -13,7 +13,8 @@ When to use which:
   part that cancels is taken out by hand; limits such as Student's t at large degrees of freedom are built on them.
 * ``log_gamma_tails`` and ``log_beta_tails``: both tails of the incomplete gamma and beta functions as logarithms, with
   derivatives in all arguments; ``log_gamma_kernel`` and ``log_beta_kernel``: what these functions integrate;
-  ``log_rising``: a ratio of gamma functions whose arguments differ by a count; ``log_remainder``: see there.
+  ``log_rising``: a ratio of gamma functions whose arguments differ by a count; ``log_remainder``, ``poisson_kernel``:
+  see there; ``differentiated_as``: the value of one form, the derivatives of another.
 * ``mills_ratio`` and ``mills_decrease``: normal tails over the density; ``scaled_exp1``: the exponential integral.
 * ``kl_term``: a Kullback–Leibler divergence as a sum of non-negative terms, accurate between near neighbours.
 * ``log_mixture`` and ``log_sub_exp``: weighted sums (mixtures) and differences (intervals) of probabilities.
@@ -33,6 +34,7 @@ from lossgeo.numerics.accuracy import exact_cross_entropy as exact_cross_entropy
 from lossgeo.numerics.accuracy import ulp_error as ulp_error
 from lossgeo.numerics.bessel import log_i0_of_square as log_i0_of_square
 from lossgeo.numerics.bessel import log_i0e as log_i0e
+from lossgeo.numerics.derivatives import differentiated_as as differentiated_as
 from lossgeo.numerics.gauss_legendre import gauss_legendre as gauss_legendre
 from lossgeo.numerics.incomplete import log_beta_kernel as log_beta_kernel
 from lossgeo.numerics.incomplete import log_beta_tails as log_beta_tails
@@ -40,6 +42,7 @@ from lossgeo.numerics.incomplete import log_gamma_kernel as log_gamma_kernel
 from lossgeo.numerics.incomplete import log_gamma_tails as log_gamma_tails
 from lossgeo.numerics.incomplete import log_remainder as log_remainder
 from lossgeo.numerics.incomplete import log_rising as log_rising
+from lossgeo.numerics.incomplete import poisson_kernel as poisson_kernel
 from lossgeo.numerics.kl import kl_term as kl_term
 from lossgeo.numerics.log_sum_exp import log_softmax as log_softmax
 from lossgeo.numerics.log_sum_exp import log_sum_exp as log_sum_exp

@@ -197,6 +197,33 @@ def _log_remainder_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Arra
     return log_remainder(ratio, excess), jnp.where(jnp.abs(excess) < NEAR, near, of_ratio / ratio - of_excess)
 
 
+def poisson_kernel(count: ArrayLike, mean: ArrayLike, log_mean: ArrayLike) -> jax.Array:
+    r"""Minus half the unit deviance of the Poisson distribution.
+
+    .. math:: y\log\frac\mu y - (\mu - y)
+
+    Args:
+        count: :math:`y \ge 0`.
+        mean: :math:`\mu \ge 0`.
+        log_mean: :math:`\log\mu`, given apart so that it is known where :math:`\mu` underflows.
+
+    Returns:
+        Values in nats, never positive; ``-inf`` for a mean of 0 and a count above.
+
+    Numerics:
+        As in :func:`log_gamma_kernel`, with derivatives in the mean that are as accurate.
+    """
+    count, mean, log_mean = jnp.broadcast_arrays(*map(as_float, (count, mean, log_mean)))
+    empty = count == 0
+    some = jnp.where(empty, 1, count)
+    excess = (mean - some) / some
+    near = jnp.abs(excess) < 0.4
+    close = jnp.where(near, excess, 0)
+    far = jnp.where(near | empty, 0, log_mean) - jnp.log(some) - excess
+    value = some * jnp.where(near, -close * close * log1p_remainder(close), far)
+    return jnp.where(empty, -mean, value)
+
+
 def _beta_length(a: jax.Array, n: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     """Where the integrand has decayed: the root of a convex function, by Newton's method from above."""
     length = (DEPTH - n * jnp.log(y)) / a

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats as st
 
+import lossgeo as lg
 from lossgeo import distributions as dist
 from lossgeo import supports
 
@@ -42,6 +43,35 @@ def test_multivariate_normal_in_three_forms(form):
     np.testing.assert_allclose(found, twin.logpdf(Y), rtol=1e-5)
     assert normal.log_prob(np.array([np.inf, 0.0, 0.0])) == -np.inf and np.isnan(normal.log_prob(MU * np.nan))
     assert normal.batch_shape == () and normal.event_shape == (3,)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_information_of_a_multivariate_normal(form):
+    # Minus the Hessian of the log-density is affine in the gap and its square: means over 2d points are expectations.
+    matrix = FORMS[form][form]
+    points = np.sqrt(3) * np.concatenate([np.linalg.cholesky(SIGMA).T, -np.linalg.cholesky(SIGMA).T]) + MU
+
+    def mean_log_prob(theta):
+        return jnp.mean(dist.MultivariateNormal(theta[:3], **{form: theta[3:].reshape(3, 3)}).log_prob(points))
+
+    want = -jax.hessian(mean_log_prob)(jnp.concatenate([MU, matrix.ravel()]))
+    normal = dist.MultivariateNormal(MU, **FORMS[form])
+    np.testing.assert_allclose(normal.fisher_information(), want, atol=1e-12 * np.abs(want).max())
+    # One mean for all entries; and a batch of them.
+    of_one = dist.MultivariateNormal(0.3, **FORMS[form]).fisher_information()
+    np.testing.assert_allclose(of_one[0, 0], np.sum(np.linalg.inv(SIGMA)), rtol=1e-12)
+    assert of_one.shape == (10, 10) and dist.MultivariateNormal(Y, **FORMS[form]).fisher_information().shape == (
+        4,
+        12,
+        12,
+    )
+
+
+def test_expected_information_of_rows_that_are_vectors():
+    objective = lg.map_objective(lg.likelihood(lambda p: dist.MultivariateNormal(p["loc"], SIGMA)))
+    fit = lg.Fit.from_params(objective, {"loc": jnp.asarray(Y.mean(axis=0))}, Y)
+    np.testing.assert_allclose(fit.covariance("expected"), SIGMA / len(Y), rtol=1e-10)
+    np.testing.assert_allclose(fit.covariance("expected"), fit.covariance(), rtol=1e-10)
 
 
 def test_multivariate_normal_says_what_is_wrong():
@@ -98,6 +128,8 @@ def test_vectors_of_counts(name):
     np.testing.assert_allclose(log_prob, twin.logpmf(y.astype(int)), rtol=1e-12)
     mass = np.exp(log_prob)
     np.testing.assert_allclose(mass.sum(), 1.0, rtol=1e-13)
+    if name == "multinomial logits":
+        np.testing.assert_allclose(found.entropy(), -mass @ log_prob, rtol=1e-13)
     np.testing.assert_allclose(found.mean, mass @ y, rtol=1e-13)
     np.testing.assert_allclose(found.variance, mass @ y**2 - (mass @ y) ** 2, rtol=1e-12)
     np.testing.assert_array_equal(found.log_prob(np.array([[1, 2, 4], [7, -1, 0], [5.5, 0.5, 0]])), [-np.inf] * 3)
@@ -115,6 +147,35 @@ def test_vectors_of_counts(name):
         np.testing.assert_allclose(mass @ score, 0.0, atol=1e-13)
     if name == "multinomial logits":
         np.testing.assert_allclose(found.fisher_information(), covariance, atol=1e-13)
+
+
+@pytest.mark.slow
+def test_entropy_of_dirichlet_multinomial_counts():
+    y = counts(6, 3)
+    for alpha in (ALPHA, 30 * ALPHA):
+        found = dist.DirichletMultinomial(6, alpha)
+        log_prob = np.asarray(found.log_prob(y))
+        np.testing.assert_allclose(found.entropy(), -np.exp(log_prob) @ log_prob, rtol=1e-13)
+
+
+def test_large_counts_cost_no_digits_and_few_counts_have_entropies():
+    y = np.array([21_000.0, 29_500.0, 49_500.0])
+    alpha = np.array([2e4, 3e4, 5e4])
+    for family, parameter, twin in (
+        (dist.DirichletMultinomial, alpha, st.dirichlet_multinomial(alpha, 100_000).logpmf(y.astype(int))),
+        (lambda n, p: dist.Binomial(n, p[0]), np.array([0.2]), st.binom(100_000, 0.2).logpmf(y)),
+    ):
+        for dtype, digits in ((np.float64, 1e-9), (np.float32, 2e-5)):
+            found = family(dtype(100_000), parameter.astype(dtype)).log_prob(y.astype(dtype))
+            np.testing.assert_allclose(found, twin, rtol=digits, atol=digits)
+    for few in (
+        dist.Multinomial(0, P),
+        dist.Multinomial(5, np.array([0.0, 1.0])),
+        dist.DirichletMultinomial(4, ALPHA[:1]),
+    ):
+        assert few.entropy() == 0.0
+    with pytest.raises(NotImplementedError, match="Estimate it by draws"):
+        dist.Mixture(P, dist.Normal(P)).entropy()
 
 
 def test_counts_of_several_totals_and_the_edge_of_the_simplex():

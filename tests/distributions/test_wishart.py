@@ -103,3 +103,16 @@ def test_draws_batches_and_edges():
         dist.Wishart(4.0, np.ones(3)).log_prob(V)
     with pytest.raises(ValueError, match=r"y of Wishart must have shape \(\*batch, 3, 3\), but has \(2, 2\)"):
         dist.Wishart(4.0, V).log_prob(np.eye(2))
+
+
+def test_information_of_a_wishart_distribution():
+    """The Hessian of the log-density is affine in the matrix alone: at the mean it is its expectation."""
+    df = 5.5
+
+    def log_prob(theta):
+        return dist.Wishart(theta[0], theta[1:].reshape(3, 3)).log_prob(df * V)
+
+    want = -jax.hessian(log_prob)(np.r_[df, V.ravel()])
+    found = dist.Wishart(np.array([df, 7.0]), V).fisher_information()
+    assert found.shape == (2, 10, 10)
+    np.testing.assert_allclose(found[0], want, atol=1e-12)
