@@ -207,8 +207,14 @@ def multistart(
         starts with stacked arrays, in the order of the starts.
 
     Raises:
+        TypeError: one start in place of a sequence.
         ValueError: no starts, starts of different structure, or as :func:`lossgeo.fit`.
     """
+    if isinstance(starts, dict) or hasattr(starts, "shape"):
+        raise TypeError(
+            "starts must be a sequence of start values, each a tree of parameters, but is one "
+            f"{type(starts).__name__}. Pass a list of several, or call lg.fit for one."
+        )
     starts = list(starts)
     if not starts:
         raise ValueError("starts must hold at least one start, but is empty.")

@@ -105,8 +105,13 @@ def prepare(
             a prior whose scale, rate or concentration is not positive.
     """
     if not isinstance(objective, Objective):
+        advice = ""
+        if isinstance(objective, Likelihood):
+            advice = " Wrap it: lg.map_objective(likelihood), which is maximum likelihood without a prior."
+        elif callable(objective):
+            advice = " Wrap it: lg.map_objective(lg.likelihood(model)), or lg.map_objective(log_likelihood)."
         raise TypeError(
-            f"objective must come from lg.map_objective(likelihood, prior), but is {type(objective).__name__}."
+            f"objective must come from lg.map_objective(likelihood, prior), but is {type(objective).__name__}.{advice}"
         )
     count = len(data)
     data = tuple(_as_data(entry, functools.partial(_data_name, i, count)) for i, entry in enumerate(data))

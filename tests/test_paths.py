@@ -180,6 +180,8 @@ def test_other_faults():
     objective = lg.map_objective(lambda params: -(params["x"] ** 2))
     with pytest.raises(ValueError, match="at least one start"):
         lg.multistart(objective, [])
+    with pytest.raises(TypeError, match="is one dict"):
+        lg.multistart(objective, {"x": jnp.asarray(0.0)})
     with pytest.raises(ValueError, match=r"starts\[1\]"):
         lg.multistart(objective, [{"x": jnp.asarray(0.0)}, {"x": jnp.zeros(2)}])
     with pytest.raises(ValueError, match="one log-likelihood term for each observation"):

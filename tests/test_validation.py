@@ -339,3 +339,15 @@ def test_mixed_precision_is_computed_in_that_of_the_parameters():
     np.testing.assert_allclose(
         coef(X.astype(np.float32), LABELS), coef(X.astype(np.float32).astype(float), LABELS), rtol=1e-10
     )
+
+
+def test_what_was_forgotten_is_named():
+    with pytest.raises(TypeError, match=r"Wrap it: lg.map_objective\(likelihood\)"):
+        lg.fit(lg.likelihood(logistic_model), START, X, LABELS)
+    with pytest.raises(TypeError, match=r"lg.likelihood\(model\)"):
+        lg.fit(logistic_model, START, X, LABELS)
+    with pytest.raises(ValueError, match=r"wants lg.likelihood\(model\) around it"):
+        lg.fit(lg.map_objective(logistic_model), START, X, LABELS)
+    prior = {"coef": dist.Normal(0.0, jnp.ones(3)), "intercept": dist.Flat()}
+    with pytest.raises(ValueError, match=r"prior of 'coef' is a Normal that cannot be evaluated.*shape \(2,\)"):
+        lg.fit(lg.map_objective(lg.likelihood(logistic_model), prior), START, X, LABELS)

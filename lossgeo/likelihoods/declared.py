@@ -281,9 +281,16 @@ def _evaluate(fn: Callable[..., Any], what: str, params: Any, data: tuple[Any, .
     try:
         return fn(params, *data)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        text = str(error).rstrip(".")
+        advice = ""
+        if "positional argument" in text:
+            advice = (
+                " A model is called with the parameters and all data but the target, and wants lg.likelihood(model) "
+                "around it; a bare log-likelihood is called with all data."
+            )
         raise ValueError(
-            f"the {what} could not be evaluated: {type(error).__name__}: {error}. It was called with params "
-            f"{_describe(params)} and data {', '.join(_describe(d) for d in data) or 'none'}."
+            f"the {what} could not be evaluated: {type(error).__name__}: {text}. It was called with params "
+            f"{_describe(params)} and data {', '.join(_describe(d) for d in data) or 'none'}.{advice}"
         ) from error
 
 

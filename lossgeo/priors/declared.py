@@ -97,8 +97,15 @@ class TreePrior(Prior):
         """Sum of the log-densities of all leaves."""
         total = jnp.zeros((), dtype=jnp.result_type(float, *jax.tree.leaves(params)))
         for entry in self.entries(params):
-            terms = entry.distribution.log_prob(entry.leaf)
             shape, event_ndim = jnp.shape(entry.leaf), event_ndim_of(entry.distribution)
+            try:
+                terms = entry.distribution.log_prob(entry.leaf)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"the prior of {entry.name!r} is a {type(entry.distribution).__name__} that cannot be evaluated at "
+                    f"a parameter of shape {shape}: {str(error).rstrip('.')}. Hyper-parameters must be scalars or "
+                    "have the shape of the parameter."
+                ) from error
             if jnp.shape(terms) != shape[: len(shape) - event_ndim]:
                 raise ValueError(
                     f"the prior of {entry.name!r} is a {type(entry.distribution).__name__} whose log-density has "
