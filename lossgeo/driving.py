@@ -9,15 +9,18 @@ import jax
 
 from lossgeo._compilation import quick_jit
 from lossgeo._pytree import pytree, static
+from lossgeo.group_faces import conclude_groups
+from lossgeo.group_kernels import start_groups
+from lossgeo.group_sets import step_groups
 from lossgeo.moments import Moments
 from lossgeo.objective import Objective
 from lossgeo.planning import Plan, plan_for
 from lossgeo.posing import Posed, as_problem, pose
-from lossgeo.solvers import RUNNING, ProximalGradient, Status, WorkingSet
+from lossgeo.solvers import RUNNING, GroupWorkingSet, ProximalGradient, Status, WorkingSet
 from lossgeo.solving import Begun, Solution, advance, begin, finish
 from lossgeo.validation import Checks, check_values, raise_for
 from lossgeo.working_faces import conclude_working_set
-from lossgeo.working_kernels import WorkingState, start_working_set
+from lossgeo.working_kernels import start_working_set
 from lossgeo.working_sets import HandOver, step_working_set
 
 __all__ = ["Started", "drive", "start_fit"]
@@ -60,7 +63,7 @@ def drive(
     state, plan = started.state, started.plan
     if not bool(started.checks.passed):
         raise_for(started.checks, posed)
-    if isinstance(plan.solver, WorkingSet):
+    if isinstance(plan.solver, WorkingSet | GroupWorkingSet):
         try:
             return posed, _drive_working_set(posed, state, plan, tol, max_steps, callback, callback_every, progress)
         except HandOver:
@@ -89,7 +92,7 @@ def drive(
 
 def _drive_working_set(
     posed: Posed,
-    state: WorkingState,
+    state: Any,
     plan: Plan,
     tol: float,
     max_steps: int | None,
@@ -98,11 +101,14 @@ def _drive_working_set(
     progress: bool,
 ) -> Solution:
     """The same contract for rounds that the host drives."""
+    grouped = isinstance(plan.solver, GroupWorkingSet)
+    advance_round: Any = step_groups if grouped else step_working_set
+    conclude: Any = conclude_groups if grouped else conclude_working_set
     budget = plan.solver.max_steps if max_steps is None else max_steps
     status, told = int(state.status), 0
     try:
         while status == RUNNING and int(state.num_steps) < budget:
-            state = step_working_set(posed, state, tol, plan.solver)
+            state = advance_round(posed, state, tol, plan.solver)
             status, done = int(state.status), int(state.num_steps)
             if callback is not None and (done - told >= callback_every or status != RUNNING or done == budget):
                 callback(done, float(state.value), float(state.edm))
@@ -114,7 +120,7 @@ def _drive_working_set(
     finally:
         if progress:
             sys.stderr.write("\n")
-    return conclude_working_set(posed, state, tol, Status.MAX_STEPS if status == RUNNING else status, plan)
+    return conclude(posed, state, tol, Status.MAX_STEPS if status == RUNNING else status, plan)
 
 
 def _show(plan: Plan, done: int, budget: int, state: Any) -> None:
@@ -130,9 +136,9 @@ def start_fit(posed: Posed, tol: Any, solver: Any) -> Started:
     """State and plan of a fit at its start, and the faults of its input."""
     problem = as_problem(posed)
     plan = plan_for(problem, solver, host=True)
-    working = isinstance(plan.solver, WorkingSet)
-    if working:
-        state, seen = start_working_set(problem, plan.solver)
+    if isinstance(plan.solver, WorkingSet | GroupWorkingSet):
+        start: Any = start_groups if isinstance(plan.solver, GroupWorkingSet) else start_working_set
+        state, seen = start(problem, plan.solver)
         begun = Begun(state, None, seen)
     else:
         begun = begin(problem, plan, tol)

@@ -80,7 +80,7 @@ def duality_gap(posed: Posed, params: Any) -> jax.Array:
         return jnp.full((), jnp.nan, dtype)
     x, v = rows.split(posed.to_unconstrained(params))
     design = rows.design()
-    return gap_at(rows, rows.strength, rows.ridge, x, v, design @ (rows.center + x), design=design).value
+    return gap_at(rows, rows.strength, rows.ridge, x, v, rows.predict(rows.center + x, design), design=design).value
 
 
 def gap_at(
@@ -102,9 +102,9 @@ def gap_at(
         ridge: :math:`\rho`, shape ``(d,)``.
         x: coefficients, kinks at 0, shape ``(d,)``.
         v: other coordinates, shape ``(q,)``.
-        eta: linear predictor, shape ``(n,)``.
+        eta: linear predictor, ravelled.
         design: :math:`X`, shape ``(n, d)``.
-        known: slopes of the rows times the design, and the norms of its columns, each of shape ``(d,)``: then only
+        known: slopes of the rows times the design, and the norms of its columns, of a coefficient each: then only
             columns without a penalty are looked at, and a projection of the slopes is bounded by its size.
     """
     slopes, other = jax.grad(rows.loss, argnums=(0, 1))(eta, v)
@@ -112,23 +112,26 @@ def gap_at(
     curved, pull, mean = rows.normal()
     gradient_v = pull * (v - mean)
     shifts, understood = _shifts(rows, eta, v, (slopes, weights), other, (gradient_v, pull))
+    understood = understood & _is_separable(rows, eta, v, weights)
     feasible = slopes
     if len(curved):
         # One Newton step in v, seen in the slopes, takes most of what they lack there; any other were allowed too.
         step = _newton_step(shifts, weights, pull, shifts @ slopes + gradient_v)
         feasible = feasible - jnp.where(jnp.all(jnp.isfinite(step)), weights * (step @ shifts), 0.0)
-    straight = jnp.concatenate([jnp.delete(shifts, curved, axis=0), design[:, rows.flat].T])
+    straight = jnp.delete(shifts, curved, axis=0)
+    if rows.flat.size:
+        straight = jnp.concatenate([straight, design[:, rows.flat].T])
     if straight.shape[0]:
         basis = jnp.linalg.qr(straight.T)[0]
         for _ in range(2):
             feasible = feasible - basis @ (feasible @ basis)
     if known is None:
-        gradient, norm = feasible @ design, jnp.sqrt(_squares(design))
+        gradient, norm = rows.pull(feasible, design), jnp.repeat(jnp.sqrt(_squares(design)), rows.outputs)
         slack = jnp.zeros_like(gradient)
     else:
-        assert rows.blocks.single  # norms of columns tell no bound of a group
         gradient, norm = known
-        slack = norm * jnp.linalg.norm(feasible - slopes)
+        # That of a block is at most its Frobenius norm.
+        slack = rows.blocks.norm(norm) * jnp.linalg.norm(feasible - slopes)
     blocks = rows.blocks
     size = blocks.norm(gradient) + slack
     penalised = strength > 0
@@ -145,7 +148,8 @@ def gap_at(
             fitted = fitted + 0.5 * jnp.sum(jnp.square(lacking) / pull[curved])
         terms = _fenchel_young_of_penalty(x, -factor * gradient, strength, ridge, slack)
         if not blocks.single:
-            aligned = jnp.maximum(blocks.total(strength * x * blocks.unit(x) + factor * gradient * x), 0.0)
+            length = blocks.norm(x)
+            aligned = jnp.maximum(strength * length + factor * blocks.total(gradient * x), 0.0) + slack * length
             terms = jnp.where(ridge > 0, terms, aligned / blocks.total(jnp.ones_like(x)))
         return fitted + jnp.sum(terms.at[rows.flat].set(0.0)), convex
 
@@ -182,6 +186,15 @@ def _fenchel_young_of_penalty(
     best = (t - c) * inverse
     more = slack * (jnp.abs(x) + jnp.abs(best) + 0.5 * slack * inverse)
     return jnp.maximum(strength * jnp.abs(x) - c * x, 0.0) + 0.5 * ridge * jnp.square(x - best) + more
+
+
+def _is_separable(rows: SparseRows, eta: jax.Array, v: jax.Array, weights: jax.Array) -> jax.Array:
+    """Whether the columns of a predictor of several are independent in each row: its curvature is diagonal."""
+    if rows.outputs == 1:
+        return jnp.asarray(True)
+    t = jax.random.normal(jax.random.key(0), eta.shape, eta.dtype)
+    change = jax.jvp(lambda e: jax.grad(rows.loss)(e, v), (eta,), (t,))[1]
+    return jnp.max(jnp.abs(change - weights * t)) <= 64.0 * jnp.finfo(eta.dtype).eps * jnp.max(jnp.abs(weights * t))
 
 
 def _newton_step(shifts: jax.Array, weights: jax.Array, pull: jax.Array, slope: jax.Array) -> jax.Array:

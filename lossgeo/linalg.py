@@ -225,6 +225,11 @@ def weighted_gram(left: jax.Array, weights: jax.Array, right: jax.Array) -> jax.
     return jax.lax.platform_dependent(left, weights, right, cpu=blocked, default=product)
 
 
+def small_gram(x: jax.Array, weights: jax.Array) -> jax.Array:
+    """As :func:`weighted_gram` of one array with itself that the cache holds: the upper blocks of columns."""
+    return _mirrored(_upper_products(x, x * weights[:, None]))
+
+
 def gram_and_product(x: jax.Array, weights: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     r""":math:`X^\top \mathrm{diag}(w) X` and :math:`T^\top \mathrm{diag}(w) X`, in one pass over a long design."""
 

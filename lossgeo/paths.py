@@ -3,7 +3,7 @@
 Each is a loop of :func:`lossgeo.fit` with warm starts; hyper-parameters, weights and starts are arguments of the
 compiled programs, so that all fits of a call share one compilation. Every entry keeps its own certificate and status.
 Smooth problems with linear predictors have a faster way, all folds side by side: :mod:`lossgeo.grids`; so have
-strengths of an L1 penalty on many coefficients, in blocks: :mod:`lossgeo.sparse_paths`.
+strengths of an L1 penalty on many coefficients, in blocks: :mod:`lossgeo.sparse_paths`, and of group penalties.
 """
 
 from collections.abc import Sequence

@@ -15,6 +15,7 @@ from lossgeo.solvers import (
     LBFGS,
     RANK_LIMIT,
     GradientTransform,
+    GroupWorkingSet,
     InteriorPoint,
     KroneckerNewton,
     LevenbergMarquardt,
@@ -28,7 +29,7 @@ from lossgeo.solvers import (
     WorkingSet,
 )
 from lossgeo.solvers.damped import Damped
-from lossgeo.sparsity import sparse_rows
+from lossgeo.sparsity import has_groups, sparse_rows
 
 if TYPE_CHECKING:
     import optax
@@ -130,11 +131,11 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
 
     Args:
         problem: from :func:`lossgeo.posing.as_problem`.
-        solver: see :func:`plan_solver`; also ``solvers.WorkingSet()``.
+        solver: see :func:`plan_solver`; also ``solvers.WorkingSet()`` and ``solvers.GroupWorkingSet()``.
         host: whether the caller can drive a solver from the host.
 
     Raises:
-        ValueError: ``WorkingSet``, ``InteriorPoint`` or ``LevenbergMarquardt`` was asked for, but the caller or the
+        ValueError: a working set, ``InteriorPoint`` or ``LevenbergMarquardt`` was asked for, but the caller or the
             problem is not made for it.
     """
     num_params = sum(leaf.size for leaf in problem.init)
@@ -144,11 +145,23 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
         kinks = piecewise(problem)
         if kinks is not None:
             return Plan(InteriorPoint(), None, f"{kinks.words}, solved to a vertex; {num_params} parameters", found)
-    if isinstance(solver, WorkingSet) and not host:
+    if isinstance(solver, WorkingSet | GroupWorkingSet) and not host:
         raise ValueError(
-            "solvers.WorkingSet is driven from the host and cannot run inside jit, vmap or lg.solve: call lg.fit, or "
-            "use solver='auto'."
+            f"solvers.{type(solver).__name__} is driven from the host and cannot run inside jit, vmap or lg.solve: "
+            "call lg.fit, or use solver='auto'."
         )
+    if isinstance(solver, GroupWorkingSet) or (host and automatic):
+        groups = GroupWorkingSet() if automatic else solver
+        if has_groups(problem, groups.max_other):
+            reason = f"a prior with kinks of groups on a linear predictor, zeros are exact; {num_params} parameters"
+            return Plan(groups, None, reason if automatic else "chosen by the caller", found)
+        if not automatic:
+            raise ValueError(
+                "solvers.GroupWorkingSet needs independent rows with one leaf of coefficients under a GroupLaplace or "
+                "GroupedLaplace prior of constant hyper-parameters in a linear predictor, the groups its rows if that "
+                f"has several columns, and at most {groups.max_other} other coordinates; found is "
+                f"{found or 'no linear predictor'}. Use solver='auto'."
+            )
     if isinstance(solver, WorkingSet) or (host and automatic):
         chosen = WorkingSet() if automatic else solver
         if sparse_rows(problem, chosen.max_other) is not None:

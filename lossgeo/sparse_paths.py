@@ -18,11 +18,12 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from lossgeo._compilation import quick_jit
-from lossgeo.distributions import Laplace
+from lossgeo.distributions import GroupedLaplace, GroupLaplace, Laplace
 from lossgeo.driving import start_fit
+from lossgeo.group_paths import walk_groups
 from lossgeo.posing import Posed, as_problem, kinks, pose
 from lossgeo.priors import TreePrior
-from lossgeo.solvers import RUNNING, Status, WorkingSet
+from lossgeo.solvers import DENSE_LIMIT, RUNNING, GroupWorkingSet, Status, WorkingSet
 from lossgeo.solvers.working_set import BUCKETS, choose_columns
 from lossgeo.validation import raise_for
 from lossgeo.working_faces import conclude_working_set, judge_along
@@ -78,13 +79,18 @@ class _Point(NamedTuple):
 
 
 def is_strength(objective: Any, params: Any, over: str) -> bool:
-    """Whether ``over`` is the scale of a Laplace prior that is declared for a leaf, or for several at once."""
+    """Whether ``over`` is the scale of a Laplace prior, or of a group prior of many coefficients.
+
+    It is declared for a leaf, or for several at once.
+    """
     if not isinstance(objective.prior, TreePrior):
         return False
+    large = sum(jnp.size(leaf) for leaf in jax.tree.leaves(params)) > DENSE_LIMIT
+    wanted = (Laplace, GroupLaplace, GroupedLaplace) if large else (Laplace,)
     return any(
         f"prior.{entry.name}.".startswith(over.removesuffix("scale"))
         and over.endswith(".scale")
-        and isinstance(entry.distribution, Laplace)
+        and isinstance(entry.distribution, wanted)
         for entry in objective.prior.entries(params)
     )
 
@@ -92,7 +98,7 @@ def is_strength(objective: Any, params: Any, over: str) -> bool:
 def sparse_path(
     objectives: list[Any], params: Any, data: tuple, weights: Any, solver: Any, tol: float
 ) -> SparsePath | None:
-    """Fits of objectives that differ in the scale of a Laplace prior only, in their order.
+    """Fits of objectives that differ in the scale of a Laplace or group prior only, in their order.
 
     Args:
         objectives: one for each fit.
@@ -110,17 +116,22 @@ def sparse_path(
     """
     posed = [pose(objective, params, data, weights) for objective in objectives]
     started = start_fit(posed[0], tol, solver)
-    if not isinstance(started.plan.solver, WorkingSet):
+    if not isinstance(started.plan.solver, WorkingSet | GroupWorkingSet):
         return None
     if not bool(started.checks.passed):
         raise_for(started.checks, posed[0])
-    walk = _Walk(posed, started.state, started.plan, tol)
     try:
-        while len(walk.points) < len(posed):
-            walk.go_on()
+        if isinstance(started.plan.solver, GroupWorkingSet):
+            strengths, _ = strengths_of(posed[0], objectives, started.state.setup.leaves)
+            points: list[Any] = walk_groups(posed, started.state, started.plan, tol, strengths)
+        else:
+            walk = _Walk(posed, started.state, started.plan, tol)
+            while len(walk.points) < len(posed):
+                walk.go_on()
+            points = walk.points
     except HandOver:
         return None
-    x, v, *rest = (jnp.asarray(np.stack(column)) for column in zip(*walk.points, strict=True))
+    x, v, *rest = (jnp.asarray(np.stack(column)) for column in zip(*points, strict=True))
     return SparsePath(to_params(posed[0], x, v, started.plan.solver), *rest)
 
 
@@ -306,7 +317,7 @@ def _gradients(posed: Posed, setup: Any, eta: jax.Array, v: jax.Array, solver: W
 
 
 @quick_jit(static_argnames="solver")
-def to_params(posed: Posed, x: jax.Array, v: jax.Array, solver: WorkingSet) -> Any:
+def to_params(posed: Posed, x: jax.Array, v: jax.Array, solver: Any) -> Any:
     """Parameters of several fits, stacked."""
     rows = sparse_parts(as_problem(posed), solver)
     return jax.vmap(lambda x, v: posed.to_params(rows.join(x, v)))(x, v)

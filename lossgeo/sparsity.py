@@ -4,9 +4,11 @@ r"""A posed problem whose many coefficients share one linear predictor and a spa
 
 with :math:`c` and :math:`\lambda` the places and strengths of the kinks, :math:`\rho` the curvatures of elastic nets
 and normal priors (0 for a Laplace prior), and :math:`v` all other coordinates. The coefficients may be several leaves,
-whose columns stand side by side.
+whose columns stand side by side. Of group priors the kinks are :math:`\lambda_B\|x_B\|_2`, and the predictor may have
+several columns, for coefficients whose groups are their rows.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,16 +20,43 @@ from lossgeo.distributions import ElasticNet, Flat, GroupedLaplace, GroupLaplace
 from lossgeo.posing import kinks
 from lossgeo.priors import FunctionPrior, TreePrior
 from lossgeo.solvers import Blocks, Problem
-from lossgeo.structure import JointPredictor, RowDerivatives, depends_on, joint_predictor
+from lossgeo.structure import JointPredictor, RowDerivatives, RowStructure, depends_on, joint_predictor
 from lossgeo.supports import Real
 
-__all__ = ["SparseRows", "sparse_rows"]
+__all__ = ["SparseRows", "has_groups", "sparse_rows"]
+
+LARGEST_GROUP = 512
+"""Coefficients of a group up to which a few of them make a working set."""
+
+
+class _Outputs:
+    """A linear predictor of several columns in the place of a joint one: its entries are ravelled row by row."""
+
+    def __init__(self, structure: RowStructure, index: int):
+        self._structure, self._index = structure, index
+        self.leaves = (structure.predictors[index].leaf,)
+        self.outputs = structure.predictors[index].shape[1]
+
+    def design(self, u: Sequence[jax.Array], args: Any) -> jax.Array:
+        """Columns, each for as many coefficients as there are outputs, shape ``(n, d)``."""
+        return self._structure.designs(u, args)[self._index]
+
+    def rest(self, eta: jax.Array, u: Sequence[jax.Array], args: Any) -> jax.Array:
+        """Log-densities, shape ``(n,)``, as a function of the predictor and of the other leaves in ``u``."""
+        structure = self._structure
+        etas = [
+            eta.reshape(-1, self.outputs)
+            if j == self._index
+            else design @ u[p.leaf].reshape(-1)[structure.positions(j).ravel()].reshape(p.shape)
+            for j, (design, p) in enumerate(zip(structure.designs(u, args), structure.predictors, strict=True))
+        ]
+        return structure.rest(etas, u, args)
 
 
 class SparseRows:
     """The parts of :math:`F`; lives inside one trace. Made by :func:`sparse_rows`."""
 
-    def __init__(self, problem: Problem, predictor: JointPredictor):
+    def __init__(self, problem: Problem, predictor: JointPredictor | _Outputs):
         """Take apart ``problem`` along the joint predictor of its coefficients."""
         self._posed, self._predictor, self.leaves = problem.args, predictor, predictor.leaves
         u = problem.init
@@ -42,7 +71,11 @@ class SparseRows:
         self.strength = ravel_pytree([found.strength[i] for i in self.leaves])[0].astype(dtype)
         ridges = [jnp.broadcast_to(_ridge(d), u[i].shape) for i, d in zip(self.leaves, own, strict=True)]
         self.ridge = ravel_pytree(ridges)[0].astype(dtype)
-        self.blocks = Blocks(_numbers(self._posed, u, self.leaves))
+        self.block = _numbers(self._posed, u, self.leaves)
+        """Number of the group of each coefficient; ``None`` where each is one; static."""
+        self.blocks = Blocks(None if self.block is None else jnp.asarray(self.block))
+        self.outputs = predictor.outputs if isinstance(predictor, _Outputs) else 1
+        """Columns of the linear predictor; static. Its entries are ravelled row by row."""
         self.is_elastic = any(isinstance(d, ElasticNet | Normal) for d in own)
         self._others = [i for i in range(len(u)) if i not in self.leaves]
         self._v0, self._unravel = ravel_pytree([u[i] for i in self._others])
@@ -88,6 +121,14 @@ class SparseRows:
         """:math:`X`, shape ``(n, d)``."""
         return self._predictor.design(self.join(jnp.zeros_like(self.center), self._v0), self._posed)
 
+    def predict(self, x: jax.Array, design: jax.Array) -> jax.Array:
+        """:math:`Xx`, ravelled."""
+        return design @ x if self.outputs == 1 else jnp.ravel(design @ jnp.reshape(x, (-1, self.outputs)))
+
+    def pull(self, slopes: jax.Array, design: jax.Array) -> jax.Array:
+        r""":math:`X^\top s` for slopes along the ravelled predictor, ravelled as the coefficients."""
+        return slopes @ design if self.outputs == 1 else jnp.ravel((slopes.reshape(-1, self.outputs).T @ design).T)
+
     def loss(self, eta: jax.Array, v: jax.Array) -> jax.Array:
         """:math:`f`: minus the weighted log-likelihood and the rest of the log-prior, in nats."""
         terms, weights = self.terms(eta, v), self._posed.weights
@@ -113,7 +154,7 @@ def sparse_rows(problem: Problem, max_other: int, *, grouped: bool = False) -> S
     predictor, as it is or the sum of several; at most ``max_other`` other coordinates. If there are more, leaves under
     a normal or flat prior in this predictor count as coefficients too. With ``grouped`` also a
     :class:`lossgeo.distributions.GroupLaplace` or :class:`lossgeo.distributions.GroupedLaplace`, whose kinks are those
-    of blocks.
+    of blocks, and several columns of the predictor where the blocks are the rows of the leaf.
     """
     posed = problem.args
     if problem.kinks is None or not isinstance(problem.derivatives, RowDerivatives):
@@ -134,7 +175,31 @@ def sparse_rows(problem: Problem, max_other: int, *, grouped: bool = False) -> S
             found = joint_predictor(problem.derivatives.structure, tuple(leaves), problem.init, posed)
             if found is not None:
                 return SparseRows(problem, found)
+    by_rows = grouped and len(kinked) == 1 and _by_rows(problem, kinked[0], entries[kinked[0]])
+    if by_rows and sum(w.size for i, w in enumerate(problem.init) if i not in kinked) <= max_other:
+        return SparseRows(problem, by_rows)
     return None
+
+
+def has_groups(problem: Problem, max_other: int) -> bool:
+    """Whether working sets of groups can solve a posed problem; static."""
+    rows = sparse_rows(problem, max_other, grouped=True)
+    if rows is None or rows.block is None or rows.is_elastic or rows.flat.size:
+        return False
+    return int(np.bincount(rows.block).max()) <= LARGEST_GROUP
+
+
+def _by_rows(problem: Problem, leaf: int, entry: Any) -> _Outputs | None:
+    """The predictor of several columns of a leaf ``(features, columns)`` whose rows are groups, if it is one."""
+    structure = problem.derivatives.structure  # type: ignore[union-attr]
+    index = [j for j, p in enumerate(structure.predictors) if p.leaf == leaf]
+    groups = entry.distribution.kink.groups
+    if not index or groups is None or len(set(groups)) != 1:
+        return None
+    places = structure.positions(index[0])
+    if jnp.shape(entry.leaf) != places.shape or np.any(places.ravel() != np.arange(places.size)):
+        return None
+    return _Outputs(structure, index[0])
 
 
 def _is_plain(posed: Any, leaf: int) -> bool:
@@ -154,11 +219,11 @@ def _ridge(distribution: Any) -> jax.Array:
     return 1.0 / jnp.square(jnp.asarray(distribution.scale)) if type(distribution) is Normal else jnp.zeros(())
 
 
-def _numbers(posed: Any, u: list[jax.Array], leaves: tuple[int, ...]) -> jax.Array | None:
+def _numbers(posed: Any, u: list[jax.Array], leaves: tuple[int, ...]) -> np.ndarray | None:
     """Numbers of the blocks that the coefficients make, or ``None`` where each is one."""
     found = posed.objective.prior.kinks(posed.to_params(u)) or []
     if all(found[i].block is None for i in leaves):
         return None
     ends = np.cumsum([0, *(u[i].size for i in leaves)])
     own = [np.arange(u[i].size) if found[i].block is None else np.ravel(found[i].block) for i in leaves]
-    return jnp.asarray(np.concatenate([end + n for end, n in zip(ends, own, strict=False)]), jnp.int32)
+    return np.concatenate([end + n for end, n in zip(ends, own, strict=False)]).astype(np.int32)

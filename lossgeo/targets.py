@@ -25,7 +25,8 @@ def nonpositive(distribution: Any) -> str:
         return ""
     for field in dataclasses.fields(distribution):  # type: ignore[arg-type]
         value = getattr(distribution, field.name)
-        inner = [nonpositive(part) for part in (value if isinstance(value, tuple | list) else (value,))]
+        parts = value if isinstance(value, tuple | list) else (value,)
+        inner = [nonpositive(part) for part in parts if isinstance(part, Distribution)]
         if any(inner):
             return next(filter(None, inner))
         if value is None or isinstance(value, jax.core.Tracer):

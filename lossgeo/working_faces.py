@@ -17,13 +17,14 @@ from lossgeo.posing import Posed, as_problem
 from lossgeo.solvers import DENSE_LIMIT, Certificate, Problem, Status, WorkingSet, certify
 from lossgeo.solvers.coordinate_descent import Face, factorize
 from lossgeo.solvers.face import look_at_face
+from lossgeo.solvers.group_quadratic import GroupFace
 from lossgeo.solvers.reduced_model import Model
 from lossgeo.solvers.working_set import BUCKETS, descend_reduced
 from lossgeo.solving import Solution, conclude
 from lossgeo.verdict import verdict
 from lossgeo.working_kernels import Setup, Work, WorkingState, design_of, in_use_of, padded, scores, sparse_parts
 
-__all__ = ["Along", "conclude_working_set", "judge_along"]
+__all__ = ["Along", "conclude_working_set", "judge_along", "of_gap", "on_all_coordinates", "rises"]
 
 
 MOST_FREE = 64
@@ -152,7 +153,7 @@ def _judge_by_model(
     _, ahead = jax.jvp(jax.grad(value_at), (z + change,), (change,))
     ratio = jnp.where(curvature < 0, -(change @ ahead) / jnp.where(curvature < 0, curvature, 1.0), 1.0)
     noise = 64.0 * jnp.finfo(dtype).eps * jnp.abs(value)
-    rise = _rises(value_at, z, value, loose, factor, model.scale, noise)
+    rise = rises(value_at, z, value, loose, factor, model.scale, noise)
     of_v, of_x = rows.places
     numbers = jnp.concatenate(
         [jnp.asarray(of_v, jnp.int32), jnp.where(mask, jnp.asarray(of_x, jnp.int32)[index], x.shape[0] + q)]
@@ -178,19 +179,26 @@ def _judge_by_model(
         finite=jnp.isfinite(value) & jnp.all(jnp.isfinite(face.step)) & jnp.all(jnp.isfinite(face.slope)),
         resolution=jnp.asarray(linalg.rank_tolerance(x.shape[0] + q, dtype), dtype),
         noise=jnp.zeros((), dtype),
-        **_of_gap(gap),
+        **of_gap(gap),
     )
     u = rows.join(x, v)
     status, along = verdict(posed, u, certificate, jnp.asarray(tol, dtype), jnp.asarray(status))
     return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, along), sure
 
 
-def _of_gap(gap: Gap | None) -> dict[str, Any]:
+def of_gap(gap: Gap | None) -> dict[str, Any]:
+    """The fields of a certificate that tell a duality gap."""
     return {} if gap is None else {"gap": jnp.asarray(gap.value), "gap_noise": jnp.asarray(gap.noise)}
 
 
-def _rises(
-    value_at: Any, z: jax.Array, value: jax.Array, loose: jax.Array, factor: Face, scale: jax.Array, noise: jax.Array
+def rises(
+    value_at: Any,
+    z: jax.Array,
+    value: jax.Array,
+    loose: jax.Array,
+    factor: Face | GroupFace,
+    scale: jax.Array,
+    noise: jax.Array,
 ) -> jax.Array:
     """Least rise of the objective one standard error to either side of each coordinate that no prior holds.
 
@@ -265,16 +273,16 @@ def _judge(
     start = (v_start, jnp.where(mask, x_start[index], 0.0))
     value, c = certify(Problem(_face_value, _face_kinks, args, (v, face)), None, start)
     u = rows.join(x, v)
-    certificate = _on_all_coordinates(c, rows.places, index, mask, missing)
+    certificate = on_all_coordinates(c, rows.places, index, mask, missing)
     residual = jnp.maximum(
         certificate.kkt_residual, jnp.max(jnp.where(score > 0, score * setup.norm, 0.0), initial=0.0)
     )
-    certificate = dataclasses.replace(certificate, kkt_residual=residual, **_of_gap(gap))
+    certificate = dataclasses.replace(certificate, kkt_residual=residual, **of_gap(gap))
     status, direction = verdict(posed, u, certificate, jnp.asarray(tol, value.dtype), jnp.asarray(status))
     return Solution(posed.to_params(u), value, status, jnp.asarray(num_steps), certificate, direction)
 
 
-def _on_all_coordinates(
+def on_all_coordinates(
     face: Certificate, places: tuple[np.ndarray, np.ndarray], index: jax.Array, mask: jax.Array, missing: Any
 ) -> Certificate:
     """The certificate of a face spread over all coordinates."""
@@ -305,4 +313,4 @@ def _judge_all(
 ) -> Solution:
     problem = as_problem(posed)
     u = sparse_parts(problem, solver).join(x, v)
-    return conclude(problem, u, jnp.asarray(tol, x.dtype), jnp.asarray(status), num_steps, gap=_of_gap(gap))
+    return conclude(problem, u, jnp.asarray(tol, x.dtype), jnp.asarray(status), num_steps, gap=of_gap(gap))

@@ -15,7 +15,7 @@ from lossgeo._compilation import quick_jit
 from lossgeo._pytree import pytree, static
 from lossgeo.duality import Gap, gap_at
 from lossgeo.posing import Posed, as_problem
-from lossgeo.solvers import RUNNING, Problem, Status, WorkingSet
+from lossgeo.solvers import RUNNING, GroupWorkingSet, Problem, Status, WorkingSet
 from lossgeo.solvers.reduced_model import Model, reduced_model, replace_columns
 from lossgeo.solvers.working_set import Reduced, bucket, descend_reduced
 from lossgeo.sparsity import SparseRows, sparse_rows
@@ -36,6 +36,7 @@ __all__ = [
     "promise",
     "scatter",
     "scores",
+    "slopes_and_squares",
     "sparse_parts",
     "start_working_set",
 ]
@@ -112,7 +113,7 @@ def start_working_set(problem: Problem, solver: WorkingSet) -> tuple[WorkingStat
     )
     eta = offset + predictor
     slopes = jax.grad(rows.loss)(eta, v)
-    gradient, squares = jax.lax.platform_dependent(slopes, design, cpu=_row_by_row, default=_at_once)
+    gradient, squares = jax.lax.platform_dependent(slopes, design, cpu=slopes_and_squares, default=_at_once)
     setup = Setup(None if is_data else design, offset, rows.strength, rows.ridge, jnp.sqrt(squares), rows.leaves)
     value = rows.loss(eta, v) + penalty(setup, x)
     status = jnp.where(jnp.isfinite(value), RUNNING, Status.NOT_FINITE)
@@ -126,7 +127,7 @@ def penalty(setup: Setup, x: jax.Array) -> jax.Array:
     return jnp.sum(setup.strength * jnp.abs(x)) + 0.5 * jnp.sum(setup.ridge * jnp.square(x))
 
 
-def _row_by_row(slopes: jax.Array, design: jax.Array) -> tuple[jax.Array, jax.Array]:
+def slopes_and_squares(slopes: jax.Array, design: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Products with the rows, and squared norms of the columns, in one pass over a matrix in row-major order."""
     n, left_over = design.shape[0], design.shape[0] % 4
 
@@ -179,9 +180,9 @@ def padded(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return index, np.arange(size) < len(columns)
 
 
-def sparse_parts(problem: Problem, solver: WorkingSet) -> SparseRows:
+def sparse_parts(problem: Problem, solver: WorkingSet | GroupWorkingSet) -> SparseRows:
     """The parts of a problem that the planner found to be made for working sets."""
-    rows = sparse_rows(problem, solver.max_other)
+    rows = sparse_rows(problem, solver.max_other, grouped=isinstance(solver, GroupWorkingSet))
     assert rows is not None  # the planner asked before
     return rows
 

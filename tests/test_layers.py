@@ -38,6 +38,10 @@ FLOORS = [
     },
     {"validation", "inference", "dictionary", "scale"},
     {
+        "group_faces",
+        "group_kernels",
+        "group_paths",
+        "group_sets",
         "working_kernels",
         "working_sets",
         "sparse_paths",

@@ -30,6 +30,16 @@ def sparse_regression(seed: int, n: int, d: int) -> tuple[np.ndarray, np.ndarray
     return x, y - y.mean()
 
 
+def grouped_regression(seed: int, n: int, d: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same with all coefficients of 15 groups of ``size`` columns side by side in use."""
+    rng = np.random.default_rng(seed)
+    x = np.asfortranarray(correlated(rng, n, d, 0.5))
+    used = sparse_coefficients(rng, d // size, 15) != 0
+    signal, noise = x @ (np.repeat(used, size) * rng.standard_normal(d)), rng.standard_normal(n)
+    y = signal + noise * np.linalg.norm(signal) / np.linalg.norm(noise) / 3.0
+    return x, y - y.mean()
+
+
 def labels(rng: Any, eta: np.ndarray) -> np.ndarray:
     """Draws of 0 and 1 with log-odds ``eta``."""
     return (rng.random(eta.shape) < scipy.special.expit(eta)).astype(float)

@@ -84,3 +84,18 @@ def lasso_gap(x: np.ndarray, y: np.ndarray, strength: float) -> Callable[[np.nda
         return float((primal - dual @ y + 0.5 * dual @ dual) / (0.5 * y @ y))
 
     return value
+
+
+def group_lasso_gap(x: np.ndarray, y: np.ndarray, strength: float, size: int) -> Callable[[np.ndarray], float]:
+    """The same for groups of ``size`` columns side by side, strength on the sum of their norms."""
+
+    def norms(v: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(v.reshape(-1, size), axis=1)
+
+    def value(w: np.ndarray) -> float:
+        r = y - x @ w
+        primal = 0.5 * r @ r + strength * norms(w).sum()
+        dual = r * min(1.0, strength / norms(x.T @ r).max())
+        return float((primal - dual @ y + 0.5 * dual @ dual) / (0.5 * y @ y))
+
+    return value

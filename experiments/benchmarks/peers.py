@@ -70,6 +70,24 @@ def lasso(x: np.ndarray, y: np.ndarray, strength: float) -> list[Peer]:
     ]
 
 
+def group_lasso(x: np.ndarray, y: np.ndarray, strength: float, size: int) -> list[Peer]:
+    """``0.5 |y - x w|^2 + strength sum |w_g|_2`` for groups of ``size`` columns side by side."""
+    alpha = strength / len(y)
+
+    def with_celer() -> Solve:
+        import celer
+
+        return lambda: celer.GroupLasso(size, alpha=alpha, fit_intercept=False, tol=1e-8).fit(x, y).coef_
+
+    def with_skglm() -> Solve:
+        import skglm
+
+        model = skglm.GroupLasso(size, alpha=alpha, weights=np.ones(x.shape[1] // size), fit_intercept=False, tol=1e-6)
+        return lambda: model.fit(x, y).coef_
+
+    return [Peer("celer", "celer", with_celer), Peer("skglm", "skglm", with_skglm)]
+
+
 def lasso_path(x: np.ndarray, y: np.ndarray, strengths: np.ndarray) -> list[Peer]:
     """The lasso at many strengths, coefficients of shape ``(strengths, d)``."""
     alphas = strengths / len(y)

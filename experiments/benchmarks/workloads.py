@@ -14,7 +14,7 @@ import scipy.special
 
 import lossgeo as lg
 from experiments.benchmarks import ours, peers, r_peers
-from experiments.benchmarks.data import correlated, labels, sparse_coefficients, sparse_regression
+from experiments.benchmarks.data import correlated, grouped_regression, labels, sparse_coefficients, sparse_regression
 from experiments.benchmarks.measure import Workload
 from experiments.benchmarks.ours import fitted
 from experiments.benchmarks.peers import Peer, Solve
@@ -88,6 +88,33 @@ def sparse_lasso() -> Workload:
 def dense_lasso() -> Workload:
     """(b2) A lasso with about 700 coefficients in use."""
     return _lasso(0.02, 1e-13)
+
+
+def group_lasso() -> Workload:
+    """(q) A group lasso with about 50 of 1000 groups in use."""
+    n, d, size = 1000, 10_000, 10
+    x, y = grouped_regression(5, n, d, size)
+    strength = 0.1 * np.linalg.norm((x.T @ y).reshape(-1, size), axis=1).max()
+    declared = {"coef": dist.GroupedLaplace(np.repeat(np.arange(d // size), size), 0.0, 1 / strength)}
+    plain = {"coef": dist.GroupLaplace(jnp.zeros(size), 1 / strength)}
+
+    def rows(params: Any, x: Any) -> Any:
+        return dist.Normal(x @ params["coef"].reshape(-1), 1.0)
+
+    data = jnp.asarray(x), jnp.asarray(y)
+    by_rows = fitted(lg.map_objective(lg.likelihood(rows), plain), {"coef": jnp.zeros((d // size, size))}, *data)
+    return Workload(
+        f"group lasso, n={n} d={d} in groups of {size}, 0.1 of the largest strength",
+        {
+            "lossgeo models.glm": fitted(
+                lg.map_objective(lg.likelihood(UNIT_NORMAL), declared), {"coef": jnp.zeros(d)}, *data
+            ),
+            "lossgeo plain": lambda: by_rows().ravel(),
+        },
+        peers.group_lasso(x, y, strength, size),
+        gap=ours.group_lasso_gap(x, y, strength, size),
+        data=(x, y),
+    )
 
 
 def ridge_logistic() -> Workload:
@@ -261,4 +288,5 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
     "f1": poisson,
     "f2": gamma,
     "f3": negative_binomial,
+    "q": group_lasso,
 }

@@ -6,6 +6,7 @@
 ``LBFGS``               smooth, many parameters; polished by ``NewtonCG``
 ``ProximalGradient``    kinked; polished on the face it found by ``Newton`` or, with many parameters, ``NewtonCG``
 ``WorkingSet``          kinked with many coefficients on one linear predictor: few columns at a time; host-driven
+``GroupWorkingSet``     the same for coefficients that vanish by groups; host-driven
 ``InteriorPoint``       losses that are piecewise linear in linear predictors: quantiles, hinges
 ``KroneckerNewton``     many parameters in one linear predictor of several columns, such as a softmax
 ``MirrorDescent``       parameters that are probability vectors, with optima on a face; polished by ``SimplexNewton``
@@ -27,6 +28,7 @@ from lossgeo.solvers.certificate import certify as certify
 from lossgeo.solvers.full_steps import FullSteps as FullSteps
 from lossgeo.solvers.full_steps import full_steps as full_steps
 from lossgeo.solvers.gradient_transform import GradientTransform as GradientTransform
+from lossgeo.solvers.group_working_set import GroupWorkingSet as GroupWorkingSet
 from lossgeo.solvers.interior_point import InteriorPoint as InteriorPoint
 from lossgeo.solvers.kinks import Blocks as Blocks
 from lossgeo.solvers.kinks import Kinks as Kinks
