@@ -68,22 +68,24 @@ class Thinned:
         state = jax.lax.while_loop(going, lambda state: solver.step(self.problem, state, tol), begun)
         moved, curvature = state.z, state.curvature
         judge = FlatProblem(problem if self.finer is None else self.finer)
-        better = _less(judge.value(moved), judge.value(z))
+        better = _is_lower(judge, moved, z)
         if self.finer is not None:
             grad, curvature = judge.gradient_and_hessian(moved)
             scaled, scale = linalg.equilibrate(curvature)
             factor = jnp.linalg.cholesky(scaled, symmetrize_input=False)
             further = moved - scale * jax.scipy.linalg.cho_solve((factor, True), scale * grad)
             first = FlatProblem(self.problem)
-            good = _less(first.value(further), first.value(z))
+            good = _is_lower(first, further, z)
             moved = jnp.where(good, further, moved)
             curvature = jnp.where(good, curvature, state.curvature)
         u = [jnp.where(better, new, old) for new, old in zip(unravel(moved), problem.init, strict=True)]
         return u, jnp.where(better, curvature, jnp.nan)
 
 
-def _less(after: jax.Array, before: jax.Array) -> jax.Array:
-    return after < jnp.where(jnp.isnan(before), jnp.inf, before)
+def _is_lower(flat: FlatProblem, after: jax.Array, before: jax.Array) -> jax.Array:
+    """Whether a function is lower at one point than at another, where it may not be finite; compiled once for both."""
+    there, here = jax.lax.map(flat.value, jnp.stack([after, before]))
+    return there < jnp.where(jnp.isnan(here), jnp.inf, here)
 
 
 def is_large(problem: Problem) -> bool:

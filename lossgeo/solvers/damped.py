@@ -162,7 +162,10 @@ class Damped:
 
         reuses, kept, close = self.reuses_curvature(flat), state.curvature, jnp.asarray(False)
         if reuses:
-            close = state.edm <= jnp.maximum(CLOSE * tol, jnp.minimum(CLOSER * tol, TINY))
+            # The next decrease to expect, if it shrinks as before: the curvature of the end is formed a step earlier.
+            next_edm = state.edm * jnp.minimum(state.edm / state.previous_edm, 1.0)
+            expected = jnp.where(state.stale & jnp.isfinite(state.previous_edm), next_edm, state.edm)
+            close = expected <= jnp.maximum(CLOSE * tol, jnp.minimum(CLOSER * tol, TINY))
             corrected = self.updated(kept, z - state.z, grad - state.grad)
             kept = jnp.where(accept & ~first & ~close, corrected, kept)
         z, value, grad = (
@@ -182,7 +185,7 @@ class Damped:
         undamped = (damping == 0) | found.singular
         settled = (
             self.ends_at_tol
-            | (found.edm <= jnp.finfo(z.dtype).eps ** (1.5 if reuses else 1.75))
+            | (found.edm <= jnp.finfo(z.dtype).eps ** (1.25 if reuses else 1.75))
             | (found.edm > 0.5 * previous)
         )
         converged = accept & undamped & (found.edm <= tol) & settled & ~stale
