@@ -8,6 +8,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from lossgeo._pytree import path_name
+from lossgeo.distributions import EpsilonInsensitive
 from lossgeo.likelihoods import ModelLikelihood
 from lossgeo.on_simplex import reaches_faces, why_not_in_place
 from lossgeo.piecewise import NOISES
@@ -184,7 +185,17 @@ def _faulty_term(posed: Posed, solution: Solution) -> str:
 
 
 def _hint_of_kinks(posed: Posed) -> str:
-    """What a model whose noise has a kink would need in order to be solved."""
+    """What a prior or a model whose noise has kinks that are not resolved would need in order to be solved."""
+    tubes = [
+        entry.name
+        for entry in posed.objective.prior.entries(posed.template) or []
+        if isinstance(entry.distribution, EpsilonInsensitive)
+    ]
+    if tubes:
+        return (
+            f" The prior of {tubes[0]!r} is EpsilonInsensitive: an optimum at an edge of its tube is a kink that no "
+            "solver here resolves. Laplace and ElasticNet have one kink at their center, which all know."
+        )
     likelihood, kinds = posed.objective.likelihood, []
     if not isinstance(likelihood, ModelLikelihood):
         return ""

@@ -229,10 +229,12 @@ def test_points_that_are_no_optimum_are_named(name):
     assert named in fit.message
 
 
-def test_medians_of_a_bare_function_are_not_smooth_and_that_is_said():
-    # Of a model that returns a Laplace distribution the kinks are known; of its log-density alone they are not.
-    objective = lg.map_objective(lambda p, x, y: dist.Laplace(x @ p["coef"], 1.0).log_prob(y))
-    fit = attempt(objective, start(3), X, Y)
+def test_medians_of_a_bare_function_are_those_of_the_model_or_said_to_have_a_kink():
+    # The branch of an absolute value is read in the function; that of a root of a square is not.
+    told = lg.fit(lg.map_objective(lambda p, x, y: dist.Laplace(x @ p["coef"], 1.0).log_prob(y)), start(3), X, Y)
+    residual = np.abs(Y - X @ np.asarray(told.params["coef"]))
+    assert np.sum(residual < 1e-9) == 3  # a vertex
+    fit = attempt(lg.map_objective(lambda p, x, y: -jnp.sqrt((y - x @ p["coef"]) ** 2)), start(3), X, Y)
     assert fit.status in (lg.Status.STALLED, lg.Status.MAX_STEPS)
 
 
@@ -354,6 +356,17 @@ def test_a_kink_that_nobody_declared_is_not_silently_missed(hidden):
     want = lg.fit(penalised(1 / 30), start(3), X, Y).params["coef"]
     fit = attempt(lg.map_objective(lg.likelihood(lambda_free_model), prior), {"coef": jnp.full(3, 0.1)}, X, Y)
     assert fit.status != lg.Status.CONVERGED or np.allclose(fit.params["coef"], want, atol=1e-8)
+
+
+def test_an_optimum_at_the_edge_of_a_tube_is_not_called_one_and_the_prior_is_named():
+    # Inside the tube the prior is flat; the slope of the loss at its edge is less than that of the prior beyond.
+    fit = lg.fit(penalised(1.0, family=lambda loc, scale: dist.EpsilonInsensitive(loc, scale, 9.0)), start(3), X, Y)
+    np.testing.assert_allclose(fit.params["coef"], OLS, rtol=1e-10)
+    edge = float(np.max(np.abs(OLS))) - 1e-3
+    tube = lambda loc, scale: dist.EpsilonInsensitive(loc, scale, edge)  # noqa: E731
+    fit = attempt(penalised(1.0, family=tube), start(3), X, Y)
+    assert fit.status in (lg.Status.MAX_STEPS, lg.Status.STALLED)
+    assert "prior of 'coef' is EpsilonInsensitive" in fit.message
 
 
 # ------------------------------------------------------------------ unfinished, interrupted, watched

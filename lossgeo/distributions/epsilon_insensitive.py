@@ -25,7 +25,8 @@ class EpsilonInsensitive(LocationScale):
 
     Numerics:
         At the edges of the tube the slope is that inside, 0. There are two kinks: ``kink``, which is one at the
-        center, is ``None``, so that as a *prior* this density is taken for a smooth one.
+        center, is ``None``, so that as a *prior* this density is taken for a smooth one. An optimum off the edges is
+        certified as usual; one on an edge ends ``MAX_STEPS`` or ``STALLED`` and the message says why.
 
     Reference: Smola, Schölkopf (2004), A tutorial on support vector regression, section 3.2.
     """
