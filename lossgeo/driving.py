@@ -16,6 +16,7 @@ from lossgeo.moments import Moments
 from lossgeo.objective import Objective
 from lossgeo.planning import Plan, plan_for
 from lossgeo.posing import Posed, as_problem, pose
+from lossgeo.quadratic_fits import fit_quadratic
 from lossgeo.solvers import RUNNING, GroupWorkingSet, ProximalGradient, Status, WorkingSet
 from lossgeo.solving import Begun, Solution, advance, begin, finish
 from lossgeo.validation import Checks, check_values, raise_for
@@ -59,6 +60,10 @@ def drive(
         ValueError: the values of the input are faulty; before any iteration.
     """
     posed = pose(objective, params, data, weights)
+    if max_steps is None and callback is None and not progress:
+        solution = fit_quadratic(posed, tol, solver)
+        if solution is not None:
+            return posed, solution
     started = start_fit(posed, tol, solver)
     state, plan = started.state, started.plan
     if not bool(started.checks.passed):

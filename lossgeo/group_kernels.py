@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lossgeo import linalg
 from lossgeo._compilation import quick_jit
 from lossgeo._pytree import pytree, static
 from lossgeo.duality import Gap, gap_at
@@ -20,7 +21,7 @@ from lossgeo.solvers.group_quadratic import GroupFace, Groups
 from lossgeo.solvers.group_working_set import GroupModel, ReducedGroups, descend_groups, group_model, replace_groups
 from lossgeo.solvers.working_set import BUCKETS
 from lossgeo.sparsity import SparseRows
-from lossgeo.working_kernels import slopes_and_squares, sparse_parts
+from lossgeo.working_kernels import sparse_parts
 
 __all__ = [
     "GroupSetup",
@@ -160,11 +161,7 @@ def _look_first(rows: SparseRows, slopes: jax.Array, design: jax.Array) -> tuple
     """Gradient with respect to all coefficients, and squared norms of the columns."""
     if rows.outputs > 1:
         return rows.pull(slopes, design), jnp.einsum("ij,ij->j", design, design)
-
-    def at_once(slopes: jax.Array, design: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return slopes @ design, jnp.sum(jnp.square(design), axis=0)
-
-    return jax.lax.platform_dependent(slopes, design, cpu=slopes_and_squares, default=at_once)
+    return linalg.product_and_squares(slopes, design)
 
 
 def penalty(setup: GroupSetup, x: jax.Array) -> jax.Array:

@@ -308,3 +308,29 @@ def _mirrored(upper: list[jax.Array]) -> jax.Array:
     rows = jnp.concatenate([jnp.pad(block, ((0, 0), (d - block.shape[1], 0))) for block in upper])
     block = np.repeat(np.arange(len(upper)), [len(rows) for rows in upper])
     return jnp.where(block[:, None] <= block[None, :], rows, rows.T)
+
+
+def product_and_squares(weights: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """``weights @ x`` and the squared norms of the columns of ``x``, in one pass over a matrix that rows make up.
+
+    Both are finite only if all entries are.
+    """
+
+    def row_by_row(weights: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        n, left_over = x.shape[0], x.shape[0] % 4
+
+        def rows(i: int | jax.Array, count: int, carry: tuple) -> tuple:
+            product, squares = carry
+            for k in range(count):
+                product = product + weights[i + k] * x[i + k]
+                squares = squares + jnp.square(x[i + k])
+            return product, squares
+
+        nothing = jnp.zeros_like(x[0])
+        carry = rows(n - left_over, left_over, (nothing, nothing))
+        return jax.lax.fori_loop(0, n // 4, lambda i, c: rows(4 * i, 4, c), carry)
+
+    def at_once(weights: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return weights @ x, jnp.sum(jnp.square(x), axis=0)
+
+    return jax.lax.platform_dependent(weights, x, cpu=row_by_row, default=at_once)

@@ -14,7 +14,6 @@ References: Friedman, Hastie and Tibshirani (2010), JSS 33 (covariance updates);
 IMA J. Numer. Anal. 20, 389.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -22,13 +21,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lossgeo.candidates import WideProblem
 from lossgeo.posing import Posed, pose
-from lossgeo.quadratics import Quadratic, quadratic
+from lossgeo.quadratics import Quadratic, Rows, is_on_host, quadratic, rows_on_host
 from lossgeo.solvers import Status, WorkingSet
 from lossgeo.solvers.active_set import ActiveSet, Undetermined
 from lossgeo.sparse_paths import SparsePath, strengths_of, to_params
-from lossgeo.validation import raise_for
-from lossgeo.wide_paths import Point, WideProblem, walk_wide
+from lossgeo.wide_paths import Point, walk_wide
 
 __all__ = ["quadratic_folds", "quadratic_path"]
 
@@ -59,16 +58,6 @@ class _Parts(NamedTuple):
     v: np.ndarray
     vv: np.ndarray
     size: float
-
-
-@dataclasses.dataclass(frozen=True)
-class _Rows:
-    """The rows of a problem on the host, weighted."""
-
-    design: np.ndarray
-    slopes: np.ndarray
-    curvature: np.ndarray
-    cross: np.ndarray
 
 
 def quadratic_path(
@@ -155,13 +144,12 @@ def _dtype(params: Any) -> Any:
 
 def _begin(
     objectives: Sequence[Any], params: Any, data: tuple, weights: Any, fold: np.ndarray | None, solver: Any
-) -> tuple[Posed, Quadratic, _Rows, tuple[np.ndarray, np.ndarray]] | None:
+) -> tuple[Posed, Quadratic, Rows, tuple[np.ndarray, np.ndarray]] | None:
     """The problem as quadratics on the host, if that is what it is and moments of it are what a fit should take."""
     if not (isinstance(solver, WorkingSet) or (isinstance(solver, str) and solver == "auto")):
         return None
     posed = pose(objectives[0], params, data, weights)
-    leaves = jax.tree.leaves(data)
-    if any({device.platform for device in leaf.devices()} != {"cpu"} or len(leaf.devices()) > 1 for leaf in leaves):
+    if not is_on_host(data):
         return None
     base = None if weights is None else np.asarray(weights, float)
     if fold is not None:
@@ -170,27 +158,19 @@ def _begin(
     problem = quadratic(posed, base if fold is None or base is None else np.where(in_fold, base, 0.0))
     if problem is None:
         return None
-    if not bool(problem.checks.passed):
-        raise_for(problem.checks, posed)
-    # Where the log-density of some row is infinite, another solver finds the words.
-    curvature, slopes, cross = (np.asarray(a, float) for a in (problem.curvature, problem.slopes, problem.cross))
-    if base is not None:
-        curvature, slopes, cross = base * curvature, base * slopes, base * cross
-    finite = np.all(np.isfinite(slopes)) and np.all(np.isfinite(curvature)) and np.all(np.isfinite(problem.value))
-    still = curvature == 0
-    if not finite or np.any(curvature < 0) or np.any(slopes[still]) or np.any(cross[:, still]):
+    rows = rows_on_host(posed, problem, base)
+    if rows is None:
         return None
-    design = np.asarray(leaves[problem.leaf] if problem.design is None else problem.design)
-    rows = _Rows(design, slopes, curvature, cross)
+    design = rows.design
     small = 8 * design.shape[1] ** 2 * len(problem.value) <= MOST_BYTES
-    double = np.finfo(_dtype(params)).bits == design.dtype.itemsize * 8 == 64
+    double = np.finfo(_dtype(params)).bits == 64 and rows.is_double
     strengths, constants = strengths_of(posed, objectives, problem.coefficients)
     if not np.all(strengths > 0) or not (double if _is_wide(rows) else small):
         return None
     return posed, problem, rows, (strengths, constants)
 
 
-def _is_wide(rows: _Rows) -> bool:
+def _is_wide(rows: Rows) -> bool:
     n, d = rows.design.shape
     return d > max(n, ALWAYS)
 
@@ -200,7 +180,7 @@ def _contiguous(rows: np.ndarray) -> Any:
     return slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows
 
 
-def _part(rows: _Rows, group: Any, problem: Quadratic, number: int, moments: bool = True) -> _Parts:
+def _part(rows: Rows, group: Any, problem: Quadratic, number: int, moments: bool = True) -> _Parts:
     """Moments of a group of rows, which is row ``number`` of the weights; without those of the design, if so asked."""
     design, curvature, slopes = rows.design[group], rows.curvature[group], rows.slopes[group]
     constant = bool(np.all(curvature == curvature[0]))
@@ -282,7 +262,7 @@ def _walk(
 
 
 def _walk_wide(
-    rows: _Rows, left_out: tuple[int, Any] | None, problem: Quadratic, strengths: np.ndarray, tol: float
+    rows: Rows, left_out: tuple[int, Any] | None, problem: Quadratic, strengths: np.ndarray, tol: float
 ) -> list[Point] | None:
     """The same without moments of all columns; ``left_out`` is the number and the rows of a fold, or ``None``."""
     value, gradient, hessian = (np.asarray(p, float) for p in (problem.value, problem.gradient, problem.hessian))
@@ -292,11 +272,14 @@ def _walk_wide(
         value, gradient, hessian = (np.delete(p, number, axis=0) for p in (value, gradient, hessian))
         slopes, curvature, cross = slopes.copy(), curvature.copy(), cross.copy()
         slopes[group] = curvature[group] = cross[:, group] = 0.0
+    along = slopes @ rows.design if left_out is not None else np.asarray(problem.along)
     sums = float(value.sum()), gradient.sum(axis=0), hessian.sum(axis=0)
-    return walk_wide(WideProblem(rows.design, slopes, curvature, cross, *sums), strengths, tol)
+    return walk_wide(
+        WideProblem(rows.design, slopes, curvature, cross, *sums, along, np.asarray(problem.norm)), strengths, tol
+    )
 
 
-def _score(rows: _Rows, group: Any, part: _Parts, z: np.ndarray) -> np.ndarray:
+def _score(rows: Rows, group: Any, part: _Parts, z: np.ndarray) -> np.ndarray:
     """Log-likelihood of a group of rows for each row of ``z``."""
     x, v = z[:, : len(part.x)], z[:, len(part.x) :]
     eta = x @ rows.design[group].T

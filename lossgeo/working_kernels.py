@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lossgeo import linalg
 from lossgeo._compilation import quick_jit
 from lossgeo._pytree import pytree, static
 from lossgeo.duality import Gap, gap_at
@@ -36,7 +37,6 @@ __all__ = [
     "promise",
     "scatter",
     "scores",
-    "slopes_and_squares",
     "sparse_parts",
     "start_working_set",
 ]
@@ -113,7 +113,7 @@ def start_working_set(problem: Problem, solver: WorkingSet) -> tuple[WorkingStat
     )
     eta = offset + predictor
     slopes = jax.grad(rows.loss)(eta, v)
-    gradient, squares = jax.lax.platform_dependent(slopes, design, cpu=slopes_and_squares, default=_at_once)
+    gradient, squares = linalg.product_and_squares(slopes, design)
     setup = Setup(None if is_data else design, offset, rows.strength, rows.ridge, jnp.sqrt(squares), rows.leaves)
     value = rows.loss(eta, v) + penalty(setup, x)
     status = jnp.where(jnp.isfinite(value), RUNNING, Status.NOT_FINITE)
@@ -125,26 +125,6 @@ def start_working_set(problem: Problem, solver: WorkingSet) -> tuple[WorkingStat
 def penalty(setup: Setup, x: jax.Array) -> jax.Array:
     """What the prior adds off the kinks, in nats."""
     return jnp.sum(setup.strength * jnp.abs(x)) + 0.5 * jnp.sum(setup.ridge * jnp.square(x))
-
-
-def slopes_and_squares(slopes: jax.Array, design: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Products with the rows, and squared norms of the columns, in one pass over a matrix in row-major order."""
-    n, left_over = design.shape[0], design.shape[0] % 4
-
-    def rows(i: int | jax.Array, count: int, carry: tuple) -> tuple:
-        gradient, squares = carry
-        for k in range(count):
-            gradient = gradient + slopes[i + k] * design[i + k]
-            squares = squares + jnp.square(design[i + k])
-        return gradient, squares
-
-    nothing = jnp.zeros_like(design[0])
-    carry = rows(n - left_over, left_over, (nothing, nothing))
-    return jax.lax.fori_loop(0, n // 4, lambda i, c: rows(4 * i, 4, c), carry)
-
-
-def _at_once(slopes: jax.Array, design: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return slopes @ design, jnp.sum(jnp.square(design), axis=0)
 
 
 def in_use_of(state: WorkingState) -> np.ndarray:

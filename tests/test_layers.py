@@ -48,6 +48,8 @@ FLOORS = [
         "folds",
         "path_records",
         "quadratics",
+        "quadratic_fits",
+        "candidates",
         "quadratic_paths",
         "wide_paths",
         "working_faces",

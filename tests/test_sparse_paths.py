@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import lossgeo as lg
+from lossgeo import candidates, models, paths, quadratic_paths, sparse_paths, wide_paths
 from lossgeo import distributions as dist
-from lossgeo import models, paths, quadratic_paths, sparse_paths, wide_paths
 
 pytestmark = pytest.mark.usefixtures("fast_compilation")
 N, D = 60, 540
@@ -124,8 +124,8 @@ def test_rows_whose_gradient_is_not_that_of_the_moments_are_left_to_others(monke
     objective, init, grid = problem("gaussian")
     given = [lg.map_objective(objective.likelihood, {"coef": dist.Laplace(0.0, s)}) for s in grid], init
     assert quadratic_paths.quadratic_path(*given, data("gaussian"), None, "auto", 2e-12) is not None
-    wrong = wide_paths._Walk._hessian
-    monkeypatch.setattr(wide_paths._Walk, "_hessian", lambda self, index: (1 + 1e-9) * wrong(self, index))
+    wrong = candidates.Candidates._rows
+    monkeypatch.setattr(candidates.Candidates, "_rows", lambda self, index: (1 + 1e-9) * wrong(self, index))
     assert quadratic_paths.quadratic_path(*given, data("gaussian"), None, "auto", 2e-12) is None
 
 

@@ -299,7 +299,7 @@ def test_what_working_sets_cannot_do_is_said():
     x, y, _ = wide_data()
     init = {"coef": jnp.zeros(D), "intercept": jnp.asarray(0.0)}
     smooth = lg.map_objective(LIKELIHOODS["gaussian"], {"coef": dist.Normal(0.0, 1.0), "intercept": dist.Flat()})
-    with pytest.raises(ValueError, match="needs independent rows with one vector of coefficients under a Laplace"):
+    with pytest.raises(ValueError, match="needs independent rows with coefficients under Laplace"):
         lg.fit(smooth, init, x, y, solver=solvers.WorkingSet())
     kinked = lg.map_objective(LIKELIHOODS["gaussian"], {"coef": dist.Laplace(0.0, 1.0), "intercept": dist.Flat()})
     with pytest.raises(ValueError, match=r"driven from the host .* call lg.fit"):
@@ -324,7 +324,8 @@ def test_the_tolerance_bounds_the_duality_gap_whatever_the_units_of_the_columns(
         for name, unit in (("as they are", np.ones(D)), ("scaled", units)):
             prior = {"coef": dist.Laplace(0.0, jnp.asarray(0.1 / unit)), "intercept": dist.Flat()}
             objective = lg.map_objective(LIKELIHOODS["gaussian"], prior)
-            fit = lg.fit(objective, init, x * unit, y, tol=tol)
+            # With a budget the rounds go through the rows, without one active sets of second moments are exact.
+            fit = lg.fit(objective, init, x * unit, y, tol=tol, max_steps=None if tol is None else 100)
             value = float(fit.value) + np.log(unit).sum()  # the density of the prior has units
             exact = value if exact is None else exact
             gap = float(fit.solution.certificate.gap)

@@ -16,6 +16,7 @@ Raina and Ng (2006), NeurIPS 19 (signs are searched for, the objective descends)
 from collections.abc import Callable
 
 import numpy as np
+import scipy.linalg
 
 __all__ = ["EPS", "ActiveSet", "Undetermined"]
 
@@ -30,6 +31,12 @@ EXACT = 1e-6
 
 MOST_ENTER = 32
 """Coordinates that may enter at once, or as many as there are."""
+
+ROOM = 520
+"""Active coordinates for which there is memory at first: untouched it costs nothing, and growing costs a copy."""
+
+INVERSE_ITERATIONS = 4
+"""Of a random vector, towards the least determined direction."""
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -89,8 +96,13 @@ class ActiveSet:
         """Rounding error of the gradient, in units of the root of the diagonal."""
         return self._precision * (self._size + float(self._root[self.active] @ np.abs(self.x[self.active])))
 
-    def solve(self, kink: np.ndarray, tol: float) -> float:
+    def solve(self, kink: np.ndarray, tol: float, nearly: float = 0.0) -> float:
         """Move to the minimiser for these strengths, positive but for the free coordinates.
+
+        Args:
+            kink: the strengths, shape ``(p,)``.
+            tol: bound on the expected decrease that is left, unless rounding errors are larger.
+            nearly: share of the active coordinates that may yet have to enter.
 
         Returns:
             Expected decrease that is left, rounding errors of the gradient included.
@@ -101,7 +113,7 @@ class ActiveSet:
         for _ in range(MAX_ROUNDS):
             self.num_steps += 1
             whole = self._step(kink)
-            if whole and not self._enter(kink):
+            if whole and not self._enter(kink, nearly * self._count):
                 left = self.expected_decrease(kink)
                 if left <= tol or self._at_noise(kink):
                     return left
@@ -121,6 +133,39 @@ class ActiveSet:
         outside = np.where(self._outside, np.abs(self.gradient) - kink, 0.0)
         return max(float(np.max(np.abs(self._slope(kink)), initial=0.0)), float(np.max(outside, initial=0.0)))
 
+    def face(self, slope: np.ndarray, curvature: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """The active coordinates in units that make their curvatures 1.
+
+        Args:
+            slope: of all coordinates, shape ``(p,)``.
+            curvature: the diagonal, shape ``(p,)``.
+
+        Returns:
+            A bound from above on the least eigenvalue, near it after a few inverse iterations, its direction, and
+            Newton's step for these slopes, both for the active coordinates in their order.
+        """
+        k, unit = self._count, np.sqrt(curvature[self.active])
+        inverse = self._inverse[:k, :k]
+        step = -unit * (inverse @ slope[self.active])
+        along, eigenvalue = np.random.default_rng(0).standard_normal(k), 1.0
+        along /= np.linalg.norm(along) if k else 1.0
+        for _ in range(INVERSE_ITERATIONS):
+            image = unit * (inverse @ (unit * along))
+            # Of the image: its Rayleigh quotient with the matrix, whose inverse made it.
+            size = float(np.linalg.norm(image))
+            if not size > 0.0:
+                break
+            eigenvalue, along = float(image @ along) / size**2, image / size
+        return eigenvalue, along, step
+
+    def correct(self, gradient: np.ndarray, kink: np.ndarray) -> None:
+        """A Newton step with a better gradient of this point; only where all coordinates keep their sides."""
+        k, index = self._count, self.active
+        to = self.x[index] - self._inverse[:k, :k] @ (gradient[index] + kink[index] * self._signs[:k])
+        crosses = (self._signs[:k] != 0) & (to * self._signs[:k] <= 0)
+        if np.all(np.isfinite(to)) and not np.any(crosses):
+            self._move(to)
+
     def round_to(self, dtype: np.dtype) -> None:
         """Give the point the digits of a precision; its gradient stays exact."""
         self._move(self.x[self.active].astype(dtype).astype(np.float64))
@@ -132,9 +177,8 @@ class ActiveSet:
         self._root = np.concatenate([self._root, np.sqrt(np.maximum(diagonal, 0.0))])
         self.unit = np.where(self._root > 0, self._root, 1.0)
         self._outside = np.concatenate([self._outside, diagonal > 0])
-        wider = np.empty((len(self._hessian), len(self._base)))
-        wider[:k, : len(self.x)], wider[:k, len(self.x) :] = self._hessian[:k], block
-        self._hessian = wider
+        self._reserve(k)
+        self._hessian[:k, len(self.x) : len(self._base)] = block
         self.x = np.concatenate([self.x, np.zeros(len(gradient))])
         self.gradient = np.concatenate([self.gradient, gradient + self.x[self.active] @ block])
 
@@ -148,7 +192,7 @@ class ActiveSet:
     def _move(self, to: np.ndarray) -> None:
         """Set the active coordinates."""
         self.x[self.active] = to
-        self.gradient = self._base + to @ self._hessian[: self._count]
+        self.gradient = self._base + to @ self._hessian[: self._count, : len(self.x)]
 
     def _step(self, kink: np.ndarray) -> bool:
         """Newton's step on the face; whether it was a whole one. Coordinates that meet their kink leave."""
@@ -181,16 +225,16 @@ class ActiveSet:
         if after > EXACT * before and after > 8.0 * self.noise * np.sqrt(len(index)):
             k = self._count
             scale = 1.0 / self._root[index]
-            matrix = self._hessian[:k][:, index] * scale[:, None] * scale[None, :]
+            matrix = self._hessian[:k, index] * scale[:, None] * scale[None, :]
             self._inverse[:k, :k] = _inverse(matrix) * scale[:, None] * scale[None, :]
 
-    def _enter(self, kink: np.ndarray) -> bool:
-        """Let coordinates enter that are pushed off their kinks; whether there were any."""
+    def _enter(self, kink: np.ndarray, few: float) -> bool:
+        """Let coordinates enter that are pushed off their kinks; whether there were more than a few."""
         size = np.abs(self.gradient)
         # By more than rounding error.
         rounding = np.maximum(8.0 * EPS * (kink + size), self.noise * self._root)
         new = np.flatnonzero(self._outside & (size - kink > rounding))
-        if not len(new):
+        if len(new) <= few:
             return False
         most = max(MOST_ENTER, self._count)
         if len(new) > most:
@@ -227,7 +271,7 @@ class ActiveSet:
         self._inverse[:k, :k] += np.matmul(product, shift.T, out=self._scratch[: k * k].reshape(k, k))
         self._inverse[:k, k : k + m], self._inverse[k : k + m, :k] = -product, -product.T
         self._inverse[k : k + m, k : k + m] = inverse
-        self._hessian[k : k + m] = rows[keep]
+        self._hessian[k : k + m, : len(self.x)] = rows[keep]
         self._index[k : k + m], self._signs[k : k + m] = new, -np.sign(slope[keep])
         self._outside[new], self._count = False, k + m
 
@@ -249,15 +293,19 @@ class ActiveSet:
                     array[place] = array[last]
 
     def _reserve(self, size: int) -> None:
-        """Room for ``size`` active coordinates."""
+        """Room for ``size`` active coordinates, and for all that there are."""
+        k, (room, width) = self._count, self._hessian.shape
         if size > len(self._index):
-            k, room = self._count, max(64, size, len(self._index) * 3 // 2)
-            index, signs, hessian = np.empty(room, int), np.empty(room), np.empty((room, len(self._base)))
+            most = max(ROOM, size, 2 * len(self._index))
+            index, signs, inverse = np.empty(most, int), np.empty(most), np.empty((most, most))
+            index[:k], signs[:k], inverse[:k, :k] = self._index[:k], self._signs[:k], self._inverse[:k, :k]
             # New memory for each product would be cleared by the system, page by page.
-            inverse, self._scratch = np.empty((room, room)), np.empty(room * room)
-            index[:k], signs[:k], hessian[:k] = self._index[:k], self._signs[:k], self._hessian[:k]
-            inverse[:k, :k] = self._inverse[:k, :k]
-            self._index, self._signs, self._hessian, self._inverse = index, signs, hessian, inverse
+            self._index, self._signs, self._inverse, self._scratch = index, signs, inverse, np.empty(most * most)
+        if len(self._index) > room or len(self._base) > width:
+            wide = width if len(self._base) <= width else max(len(self._base), 2 * width, 2 * ROOM)
+            hessian = np.empty((len(self._index), wide))
+            hessian[:k, : len(self.x)] = self._hessian[:k, : len(self.x)]
+            self._hessian = hessian
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
@@ -266,12 +314,10 @@ def _inverse(matrix: np.ndarray) -> np.ndarray:
     Raises:
         Undetermined: it is not positive definite, or nearly so.
     """
-    matrix = 0.5 * (matrix + matrix.T)
-    try:
-        lower = np.linalg.cholesky(matrix)
-    except np.linalg.LinAlgError:
-        raise Undetermined from None
-    if not np.min(np.diagonal(lower), initial=1.0) ** 2 > LEAST_PIVOT:
+    lower, failed = scipy.linalg.lapack.dpotrf(matrix, lower=1)
+    if failed or not np.min(np.diagonal(lower), initial=1.0) ** 2 > LEAST_PIVOT:
         raise Undetermined
-    inverse = np.linalg.inv(matrix)
-    return 0.5 * (inverse + inverse.T)
+    inverse, _ = scipy.linalg.lapack.dpotri(lower, lower=1, overwrite_c=1)
+    upper = np.triu_indices(len(inverse), 1)
+    inverse[upper] = inverse.T[upper]
+    return inverse
