@@ -3,11 +3,11 @@ r"""Fits along a grid of a hyper-parameter, for all weights at once, one compile
 The path of a smooth prior, and of all folds of a cross-validation: the folds are weights on one design, so that linear
 predictors and gradients of all are matrix products; each value of the grid starts where the last one ended; and the
 Hessian of the rows, which costs most, is kept from point to point and from value to value for as long as steps with it
-come out as promised. That of the prior, which changes along the grid, is always the present one.
+come out as promised. That of the prior, which changes along the grid, is always the present one. Folds have most rows
+in common: their Hessians at one point between them are sums of those of the rows that each holds out, one pass for all.
 """
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +18,7 @@ from jax.flatten_util import ravel_pytree
 from lossgeo import linalg
 from lossgeo._compilation import quick_jit
 from lossgeo._pytree import pytree, static
+from lossgeo.grid_lanes import GridLanes, held_out_rows
 from lossgeo.objective import Objective
 from lossgeo.planning import plan_for
 from lossgeo.posing import Posed, as_problem, pose
@@ -36,6 +37,11 @@ CONTRACTION = 0.003
 TRUSTED = 0.01
 """The same ratio up to which the expected decrease is believed: the curvature along the step is right to a tenth."""
 
+SHARED_TRIES = 2
+"""How many times in a row Hessians at a point between the fits are tried before each fit has its own."""
+
+REMEMBERED = 4
+"""Solutions along the grid from which the next one is foretold."""
 
 LEAST_GROWTH = 0.04
 """What a gradient must grow by one standard error away, where that of a parabola grows by 1."""
@@ -63,11 +69,15 @@ class Grid:
 
 @pytree
 class _Carry:
-    """Where the next value of the grid starts: coordinates, Hessians of the rows, how well steps with these did."""
+    """Where the next value of the grid starts: coordinates, Hessians of the rows, how well steps with these did.
+
+    ``past`` holds the last solutions, the newest first, shape ``(REMEMBERED, k, p)``, NaN before there are any.
+    """
 
     z: jax.Array
     rows: jax.Array
     contraction: jax.Array
+    past: jax.Array
 
 
 @pytree
@@ -81,7 +91,7 @@ class _Begun:
 
 
 class _State(NamedTuple):
-    """State of the loop for one value of the grid; leading axis ``k`` but for ``turn``."""
+    """State of the loop for one value of the grid; leading axis ``k`` but for ``turn`` and ``tried``."""
 
     z: jax.Array
     grad: jax.Array
@@ -93,6 +103,7 @@ class _State(NamedTuple):
     num_steps: jax.Array
     done: jax.Array
     turn: jax.Array
+    tried: jax.Array
 
 
 def solve_grid(
@@ -103,6 +114,7 @@ def solve_grid(
     solver: Any,
     tol: float | None,
     held_out: jax.Array | None = None,
+    fold: np.ndarray | None = None,
 ) -> Grid | None:
     """Fit along a grid, if the problem is of the kind that this is made for.
 
@@ -114,6 +126,7 @@ def solve_grid(
         solver: as for :func:`lossgeo.fit`.
         tol: bound on the expected decrease in nats, or ``None`` for the default.
         held_out: weights of the log-likelihood terms to score, shape ``(k, n)``, or ``None``.
+        fold: which of the ``k`` fits holds out each row, shape ``(n,)``, where all the others have it with one weight.
 
     Returns:
         The fits, or ``None``: where the solver would not be Newton's method, where rows and linear predictors are not
@@ -130,10 +143,10 @@ def solve_grid(
         return None
     if not bool(begun.checks.passed):
         raise_for(begun.checks, begun.posed)
-    carry = begun.carry
+    carry, groups = begun.carry, None if fold is None else held_out_rows(fold)
     found = []
     for objective in objectives:
-        carry, grid, certified = _solve_value(objective, params, data, weights, held_out, tol, carry)
+        carry, grid, certified = _solve_value(objective, params, data, weights, held_out, groups, tol, carry)
         if not bool(certified):
             return None
         found.append(grid)
@@ -146,7 +159,8 @@ def _begin(objective: Objective, params: Any, data: tuple[Any, ...], weights: An
     posed = pose(objective, params, data, weights)
     z = ravel_pytree(posed.to_unconstrained(posed.template))[0]
     blank = jnp.zeros((size, z.size, z.size), z.dtype)
-    carry = _Carry(jnp.tile(z, (size, 1)), blank, jnp.full(size, jnp.inf, z.dtype))
+    past = jnp.full((REMEMBERED, size, z.size), jnp.nan, z.dtype)
+    carry = _Carry(jnp.tile(z, (size, 1)), blank, jnp.full(size, jnp.inf, z.dtype), past)
     return _Begun(posed, check_values(posed), carry, _suits(posed, solver))
 
 
@@ -166,12 +180,14 @@ def _solve_value(
     data: tuple[Any, ...],
     weights: jax.Array | None,
     held_out: jax.Array | None,
+    groups: jax.Array | None,
     tol: Any,
     carry: _Carry,
 ) -> tuple[_Carry, Grid, jax.Array]:
     """All fits of one value of the grid, and whether all are certified."""
     first = pose(objective, params, data, None if weights is None else weights[0])
-    lanes = _Lanes(objective, first.template, data, weights, ravel_pytree(first.to_unconstrained(first.template))[1])
+    unravel = ravel_pytree(first.to_unconstrained(first.template))[1]
+    lanes = GridLanes(objective, first.template, data, weights, unravel, held_out, groups)
     dtype = carry.z.dtype
     tol = jnp.asarray(jnp.finfo(dtype).eps ** 0.75 if tol is None else tol, dtype)
     end = _descend(lanes, carry, tol)
@@ -186,71 +202,29 @@ def _solve_value(
         jnp.max(jnp.abs(end.grad), axis=1),
         end.num_steps,
     )
-    return _Carry(z, end.rows, end.contraction), grid, jnp.all(certified)
+    past = jnp.concatenate([z[None], carry.past[:-1]])
+    return _Carry(_foretold(past, end.rows), end.rows, end.contraction, past), grid, jnp.all(certified)
 
 
-class _Lanes:
-    """The fits of one value of the grid; lives inside a trace."""
+def _foretold(past: jax.Array, rows: jax.Array) -> jax.Array:
+    """The next solutions, shape ``(k, p)``: the last ones, on a line or on a parabola through the last two or three.
 
-    def __init__(self, objective: Objective, params: Any, data: tuple[Any, ...], weights: Any, unravel: Any):
-        """Keep what they share, and their weights."""
-        self._objective, self._params, self._data, self._unravel = objective, params, data, unravel
-        self._weights = weights
+    Whichever of these would have come closest to the last ones, in units of the standard errors.
+    """
+    orders = ([1.0], [2.0, -1.0], [3.0, -3.0, 1.0])
 
-    def _posed(self, weights: Any) -> Posed:
-        return pose(self._objective, self._params, self._data, weights)
+    def predict(order: list[float], known: jax.Array) -> jax.Array:
+        return sum(c * v for c, v in zip(order, known, strict=False))
 
-    def _each(self, fn: Callable[[Any, Any], Any], z: jax.Array, over: Callable[..., Any] = jax.vmap) -> Any:
-        """``fn(unconstrained coordinates, posed)`` for each fit."""
-        if self._weights is None:
-            return jax.tree.map(lambda leaf: leaf[None], fn(self._unravel(z[0]), self._posed(None)))
-        return over(lambda args: fn(self._unravel(args[0]), self._posed(args[1])))((z, self._weights))
-
-    def gradient(self, z: jax.Array) -> jax.Array:
-        """Gradients, shape ``(k, p)``."""
-
-        def one(u: Any, posed: Posed) -> jax.Array:
-            return ravel_pytree(_known(posed).value_and_grad(u, posed)[1])[0]
-
-        return self._each(one, z)
-
-    def rows_hessian(self, z: jax.Array) -> jax.Array:
-        """Hessians of the likelihoods, shape ``(k, p, p)``, one after another: each fills the cache."""
-
-        def one_by_one(fn: Any) -> Any:
-            return functools.partial(jax.lax.map, fn)
-
-        return self._each(lambda u, posed: _known(posed).of_rows(u, posed)[1], z, one_by_one)
-
-    def prior_hessian(self, z: jax.Array) -> jax.Array:
-        """Hessians of the priors, shape ``(k, p, p)``."""
-        return self._each(lambda u, posed: _known(posed).of_remainder(u, posed)[1], z)
-
-    def params(self, z: jax.Array) -> Any:
-        """Parameters."""
-        return self._each(lambda u, posed: posed.to_params(u), z)
-
-    def value(self, z: jax.Array) -> jax.Array:
-        """Objectives in nats, shape ``(k,)``."""
-        return self._each(lambda u, posed: _known(posed).value_and_grad(u, posed)[0], z)
-
-    def score(self, z: jax.Array, held_out: jax.Array) -> jax.Array:
-        """Weighted log-likelihoods of what is held out, shape ``(k,)``."""
-
-        def one(u: Any, posed: Posed) -> jax.Array:
-            return posed.objective.log_likelihood(posed.to_params(u), *self._data)
-
-        # A term that is not held out may be infinite.
-        return jnp.sum(jnp.where(held_out > 0, held_out * self._each(one, z), 0.0), axis=1)
+    guesses = jnp.stack([predict(order, past) for order in orders])
+    errors = jnp.stack([predict(order, past[1:]) for order in orders]) - past[:1]
+    scale = jnp.sqrt(jnp.abs(jnp.diagonal(rows, axis1=1, axis2=2)))
+    size = jnp.max(scale[None] * jnp.abs(errors), axis=2)
+    best = jnp.argmin(jnp.where(jnp.isnan(size), jnp.inf, size), axis=0)
+    return jnp.take_along_axis(guesses, best[None, :, None], axis=0)[0]
 
 
-def _known(posed: Posed) -> RowDerivatives:
-    known = as_problem(posed).derivatives
-    assert isinstance(known, RowDerivatives)
-    return known
-
-
-def _descend(lanes: _Lanes, carry: _Carry, tol: jax.Array) -> _State:
+def _descend(lanes: GridLanes, carry: _Carry, tol: jax.Array) -> _State:
     """Newton steps with a Hessian of the rows that is kept as long as it serves."""
     k, p = carry.z.shape
     z = carry.z
@@ -258,6 +232,13 @@ def _descend(lanes: _Lanes, carry: _Carry, tol: jax.Array) -> _State:
 
     def select(which: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
         return jnp.where(which.reshape(k, *(1,) * (new.ndim - 1)), new, old)
+
+    can_share = jax.eval_shape(lanes.shared_hessian, z) is not None
+
+    def renewed(z: jax.Array, tried: jax.Array) -> jax.Array:
+        if not can_share:
+            return lanes.rows_hessian(z)
+        return jax.lax.cond(tried < SHARED_TRIES, lanes.shared_hessian, lanes.rows_hessian, z)
 
     def body(state: _State) -> _State:
         moved = state.z + state.length[:, None] * state.step
@@ -276,7 +257,8 @@ def _descend(lanes: _Lanes, carry: _Carry, tol: jax.Array) -> _State:
         trusted = negligible & (state.contraction <= TRUSTED)
         contraction = jnp.where(active & ~trusted, ratio, state.contraction)
         useless = active & ~(contraction <= jnp.where(left <= tol, TRUSTED, CONTRACTION))
-        rows = jax.lax.cond(jnp.any(useless), lambda: lanes.rows_hessian(z), lambda: state.rows)
+        renew = jnp.any(useless)
+        rows = jax.lax.cond(renew, lambda: renewed(z, state.tried), lambda: state.rows)
         step, edm, definite = _newton(rows + prior, grad, smallest_pivot)
         lost = active & ~(definite & jnp.isfinite(edm))
         edm = jnp.where(lost, jnp.inf, edm)
@@ -291,6 +273,7 @@ def _descend(lanes: _Lanes, carry: _Carry, tol: jax.Array) -> _State:
             state.num_steps + jnp.where(state.done, 0, 1),
             state.done | lost | (active & (edm <= tol) & (contraction <= TRUSTED)),
             state.turn + 1,
+            jnp.where(renew, state.tried + 1, 0),
         )
 
     zeros, infinity = jnp.zeros_like(z), jnp.full(k, jnp.inf, z.dtype)
@@ -306,11 +289,12 @@ def _descend(lanes: _Lanes, carry: _Carry, tol: jax.Array) -> _State:
         jnp.full(k, -1),
         never,
         jnp.asarray(0),
+        jnp.asarray(0),
     )
     return jax.lax.while_loop(lambda s: ~jnp.all(s.done) & (s.turn < MAX_STEPS), body, start)
 
 
-def _is_bowl(lanes: _Lanes, end: _State) -> jax.Array:
+def _is_bowl(lanes: GridLanes, end: _State) -> jax.Array:
     r"""Whether the gradient grows about as the Hessian says one standard error away, shape ``(k,)``.
 
     With :math:`H = LL^\top` and :math:`v = L^{-\top}\xi`, :math:`|\xi_j| = p^{-1/2}`, a parabola has

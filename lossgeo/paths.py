@@ -155,7 +155,7 @@ def cross_validate(
                 sparse = sparse_folds(objectives, params, data, fitted, held_out, solver, bound)
             if sparse is not None:
                 return CrossValidation(jnp.asarray(grid), sparse[0], jnp.asarray(fold), *sparse[1:])
-        at_once = solve_grid(objectives, params, data, fitted, solver, tol, held_out)
+        at_once = solve_grid(objectives, params, data, fitted, solver, tol, held_out, fold)
         if at_once is not None:
             return CrossValidation(
                 jnp.asarray(grid), at_once.held_out.T, jnp.asarray(fold), at_once.status.T, at_once.edm.T

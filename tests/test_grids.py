@@ -8,6 +8,8 @@ import pytest
 import lossgeo as lg
 from lossgeo import distributions as dist
 from lossgeo import grids, models
+from lossgeo.grid_lanes import GridLanes, held_out_rows
+from lossgeo.grids import _foretold
 
 pytestmark = pytest.mark.usefixtures("fast_compilation")
 N, D = 60, 4
@@ -97,3 +99,34 @@ def test_all_values_share_one_compilation(data):
         size = grids._solve_value._cache_size()
         lg.path(with_scale(POISSON, 1.0), INIT, *data, grid=GRID)
         assert grids._solve_value._cache_size() == size
+
+
+def test_hessians_of_folds_at_one_point_are_sums_of_those_of_the_rows_held_out():
+    rng = np.random.default_rng(3)
+    n, fold = 41, rng.permutation(41) % 4
+    x, y, base = rng.normal(size=(n, 3)), (rng.random(n) < 0.5) * 1.0, rng.uniform(0.5, 2.0, n)
+    out = fold[None, :] == np.arange(4)[:, None]
+    fitted, held_out = np.where(out, 0.0, base), np.where(out, base, 0.0)
+    rows = held_out_rows(fold)
+    assert rows.shape == (4, 11) and sorted(rows[rows < n]) == list(range(n))
+    objective = lg.map_objective(lg.likelihood(models.glm(dist.Bernoulli, intercept=False)))
+
+    @jax.jit
+    def both(z, x, y, fitted, held_out, rows):
+        lanes = GridLanes(objective, {"coef": z}, (x, y), fitted, lambda z: [z], held_out, rows)
+        return lanes.shared_hessian(jnp.tile(z, (4, 1))), lanes.rows_hessian(jnp.tile(z, (4, 1)))
+
+    shared, own = both(jnp.asarray([0.3, -1.0, 0.2]), x, y, fitted, held_out, rows)
+    np.testing.assert_allclose(shared, own, rtol=1e-12, atol=1e-13)
+    assert held_out_rows(np.repeat([0, 1], [30, 11])) is not None
+    assert held_out_rows(np.repeat([0, 1], [35, 6])) is None
+
+
+def test_the_next_solution_is_foretold_by_the_curve_that_would_have_foretold_the_last():
+    t = np.arange(4.0)[::-1, None, None]
+    parabola, jump = 1.0 + t**2, np.where(t == 3, 50.0, 1.0)
+    past = jnp.asarray(np.concatenate([np.tile(parabola, (1, 1, 2)), np.tile(jump, (1, 1, 2))], axis=1))
+    found = _foretold(past, jnp.tile(jnp.eye(2), (2, 1, 1)))
+    np.testing.assert_allclose(found, [[17.0, 17.0], [50.0, 50.0]], rtol=1e-14)
+    alone = _foretold(past.at[1:].set(jnp.nan), jnp.tile(jnp.eye(2), (2, 1, 1)))
+    np.testing.assert_array_equal(alone, past[0])

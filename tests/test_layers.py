@@ -56,6 +56,7 @@ FLOORS = [
         "driving",
         "fitting",
         "grids",
+        "grid_lanes",
         "minibatching",
         "paths",
         "sklearn",

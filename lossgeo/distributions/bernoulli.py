@@ -50,12 +50,13 @@ class Bernoulli(Distribution):
         one_of(self, probs=self.probs, logits=self.logits)
         if self.logits is not None:
             y, z = promote(y, self.logits)
-            value = -numerics.softplus(jnp.where(y == 1, -1, 1).astype(z.dtype) * z)
-        else:
-            assert self.probs is not None
-            y, p = promote(y, self.probs)
-            one = y == 1
-            value = jnp.where(one, jnp.log(jnp.where(one, p, 1)), jnp.log1p(-jnp.where(one, 0, p)))
+            # Nothing is selected by the label, so that derivatives are products.
+            sign = jnp.where(y == 1, -1, 1).astype(z.dtype)
+            return restrict(jnp.zeros_like(y), (y == 0) | (y == 1), y) - numerics.softplus(sign * z)
+        assert self.probs is not None
+        y, p = promote(y, self.probs)
+        one = y == 1
+        value = jnp.where(one, jnp.log(jnp.where(one, p, 1)), jnp.log1p(-jnp.where(one, 0, p)))
         return restrict(value, (y == 0) | (y == 1), y)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:

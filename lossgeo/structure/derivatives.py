@@ -11,6 +11,7 @@ forward passes over the *rows* (:math:`K` columns of linear predictors, :math:`q
 all else is matrix products: the weighted least-squares form of McCullagh and Nelder (1989), section 2.5, for any rows.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,8 @@ class RowDerivatives:
         weights: ``args -> (n,)`` or ``None``: what multiplies the rows.
         remainder: ``(leaves, args) -> ()``: what is added to minus the weighted sum of the rows.
         separable: whether the remainder is known to be a sum of functions of one coordinate each.
+
+    ``side_by_side`` is for use under ``vmap`` over fits of one design, whose products with it are one matrix product.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class RowDerivatives:
         self.separable = separable
         self.structure, self._weights, self._remainder = structure, weights, remainder
         self._pairs: jax.Array | None = None
+        self.side_by_side = False
 
     def pairs(self, u: list[jax.Array], args: Any) -> jax.Array | None:
         r"""Products of each pair of columns of the design, shape ``(d (d + 1) / 2, n)``, for :meth:`with_pairs`.
@@ -71,7 +75,7 @@ class RowDerivatives:
         With :math:`Q_{(jk)i} = x_{ij} x_{ik}` the matrix :math:`X^\top \mathrm{diag}(w) X` is the product :math:`Qw`,
         and those of many weights for one design are a matrix product.
         """
-        found = RowDerivatives(self.structure, self._weights, self._remainder, self.separable)
+        found = copy.copy(self)
         found._pairs = pairs
         return found
 
@@ -217,6 +221,17 @@ class RowDerivatives:
         place[upper] = place[upper[::-1]] = np.arange(len(upper[0]))
         return (self._pairs @ weights[0, :, 0])[place]
 
+    def curvatures(self, u: list[jax.Array], args: Any) -> tuple[jax.Array, jax.Array] | None:
+        r"""The design :math:`X` and numbers :math:`h`, shape ``(n,)``: the Hessian of the rows is :math:`X^\top hX`.
+
+        ``None`` where one vector of coefficients is not all there is.
+        """
+        split = _Split(self, u, args)
+        if [p.shape[1] for p in self.structure.predictors] != [1] or split.other.size or not split.in_order:
+            return None
+        _, push = split.derivatives()
+        return split.designs[0], push([jnp.ones_like(split.etas[0])], split.other)[0][0][:, 0]
+
     @property
     def output_shape(self) -> tuple[int, int] | None:
         """Shape of the coefficients if there is just one linear predictor, of several columns; else ``None``."""
@@ -285,7 +300,7 @@ class _Split:
 
     def __init__(self, derivatives: RowDerivatives, u: list[jax.Array], args: Any):
         structure = derivatives.structure
-        self._structure = structure
+        self._structure, self._side_by_side = structure, derivatives.side_by_side
         self.places = _places(structure, [leaf.size for leaf in u])
         self.order = np.argsort(self.places)
         self.in_order = bool(np.all(self.places == np.arange(self.places.size)))
@@ -334,7 +349,8 @@ class _Split:
 
     def pull_back(self, rows: list[jax.Array]) -> list[jax.Array]:
         """Coefficients ``(k, d)`` from a quantity ``(n, k)`` on each row: the transpose of the designs."""
-        return [linalg.transposed_product(r, x) for r, x in zip(rows, self.designs, strict=True)]
+        product = (lambda r, x: r.T @ x) if self._side_by_side else linalg.transposed_product
+        return [product(r, x) for r, x in zip(rows, self.designs, strict=True)]
 
     def assemble(self, coefficients: list[jax.Array], other: jax.Array) -> jax.Array:
         """Ravelled vector from coefficients ``(k, d)`` and other parameters."""
