@@ -50,8 +50,8 @@ class Bernoulli(Distribution):
         one_of(self, probs=self.probs, logits=self.logits)
         if self.logits is not None:
             y, z = promote(y, self.logits)
-            # Nothing is selected by the label, so that derivatives are products.
-            sign = jnp.where(y == 1, -1, 1).astype(z.dtype)
+            # Nothing that depends on the logits is selected by the label, so that derivatives are products.
+            sign = (jnp.where(y == 0, 1, 0) - jnp.where(y == 1, 1, 0)).astype(z.dtype)
             return restrict(jnp.zeros_like(y), (y == 0) | (y == 1), y) - numerics.softplus(sign * z)
         assert self.probs is not None
         y, p = promote(y, self.probs)
