@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lossgeo.dictionary.card import Level
-from lossgeo.dictionary.numeric import Found
+from lossgeo.dictionary.numeric import Found, slopes_at
 from lossgeo.dictionary.textbook import coefficients, data_of, is_solvable, textbook
 from lossgeo.solvers import Status
 from lossgeo.solving import solve
@@ -29,8 +29,6 @@ def levels_by_solving(found: Found) -> tuple[Level, ...]:
     names = ("same minimizer", "same path", "same with centered columns", "same with standardized columns",
              "same with a penalized intercept")  # fmt: skip
     reason = is_solvable(found)
-    if not reason and found.values.slopes is None:
-        reason = "the callable has no derivative that JAX can take"
     if reason:
         return tuple(Level(name, None, math.nan, reason) for name in names)
     return (_argmin(found), _path(found), *_preprocessed(found))
@@ -62,19 +60,25 @@ def _kkt(found: Found, beta: np.ndarray, factor: float) -> float:
         beside = np.where(part == 0, 1e-9 * max(float(np.max(np.abs(beta))), 1e-9), 0.0)
         leaves.append(np.stack([part + beside, part - beside]).reshape((2, *shape)))
         start += size
-    slopes = found.ask(leaves).slopes
-    assert slopes is not None and found.values.slopes is not None
-    start = 0
-    for slope, usual in zip(slopes, found.values.slopes, strict=True):
+    slopes, start = slopes_at(found, leaves), 0
+    for slope, usual in zip(slopes, _usual_slopes(found), strict=True):
         g = np.mean(slope, axis=0).ravel()
         own = slice(start, start + g.size)
         w, l2, l1 = beta[own], fitted.l2[own], fitted.l1[own]
         g = g + (factor - 1) * (l2 * w + l1 * np.sign(w))
         g = np.where((w == 0) & (l1 > 0), np.maximum(np.abs(g) - factor * l1, 0.0), np.abs(g))
-        size = np.median(np.abs(usual[found.sizes <= 1.0]).reshape(-1, g.size), axis=0)
+        size = np.median(np.abs(usual).reshape(-1, g.size), axis=0)
         worst = max(worst, float(np.max(g / np.where(size > 0, size, 1.0))))
         start += g.size
     return worst
+
+
+def _usual_slopes(found: Found) -> list[np.ndarray]:
+    """Slopes at small probes: at all of them, or at a few where each takes two values for each coordinate."""
+    small = np.flatnonzero(found.sizes <= 1.0)
+    if found.values.slopes is not None:
+        return [slope[small] for slope in found.values.slopes]
+    return slopes_at(found, [probe[small[:8]] for probe in found.probes])
 
 
 def _argmin(found: Found) -> Level:

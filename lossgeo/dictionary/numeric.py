@@ -15,7 +15,7 @@ from lossgeo.dictionary.regression import Candidate, Fitted, Problem, penalties_
 from lossgeo.objective import Objective
 from lossgeo.supports import Real
 
-__all__ = ["Found", "NotFound", "find", "predictor_of", "sums"]
+__all__ = ["Found", "NotFound", "find", "predictor_of", "slopes_at", "sums"]
 
 MANY = 256
 """Coordinates beyond which those of a leaf share their penalty in the dictionary."""
@@ -260,6 +260,27 @@ def _choose(probed: _Probed, struck: set[_Key]) -> Found | NotFound:
             "float64, jax_enable_x64)"
         )
     return NotFound(reason, best)
+
+
+def slopes_at(found: Found, leaves: list[np.ndarray]) -> list[np.ndarray]:
+    """Slopes of the objective; by central differences of its values where JAX cannot take its derivative."""
+    known = found.ask(leaves).slopes
+    if known is not None:
+        return known
+    small = found.sizes <= 1.0
+    slopes = []
+    for k, leaf in enumerate(leaves):
+        step = float(np.finfo(float).eps) ** (1 / 3) * np.std(found.probes[k][small], axis=0)
+        slope = np.empty(leaf.shape)
+        for index in np.ndindex(*leaf.shape[1:]):
+            ends = []
+            for sign in (1.0, -1.0):
+                moved = [v.copy() for v in leaves]
+                moved[k][(slice(None), *index)] += sign * step[index]
+                ends.append(found.ask(moved).values)
+            slope[(slice(None), *index)] = (ends[0] - ends[1]) / (2 * step[index])
+        slopes.append(slope)
+    return slopes
 
 
 def predictor_of(layout: Layout, probes: list[np.ndarray], offset: np.ndarray | None, baseline: int | None) -> Any:

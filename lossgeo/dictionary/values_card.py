@@ -12,7 +12,7 @@ from lossgeo.dictionary.declared_card import penalty_text
 from lossgeo.dictionary.densities import NEGATIVE_LOG_DENSITIES
 from lossgeo.dictionary.geometry_text import geometry_of_family
 from lossgeo.dictionary.naming import number, penalized_name, problem_of
-from lossgeo.dictionary.numeric import Found, predictor_of, sums
+from lossgeo.dictionary.numeric import Found, predictor_of, slopes_at, sums
 from lossgeo.dictionary.predictors import CANONICAL
 from lossgeo.dictionary.structural import Prior
 from lossgeo.dictionary.textbook import textbook_plan
@@ -206,9 +206,9 @@ def _prior_constant(found: Found) -> float:
 def _gradient_level(found: Found) -> Level:
     """Slopes of the objective against central differences of the decomposition, at small held-out probes."""
     name = "gradient-collinear"
-    if found.values.slopes is None:
-        return Level(name, None, math.nan, "the callable has no derivative that JAX can take")
     rows = np.flatnonzero(found.out & (found.sizes <= 1.0))[:8]
+    traced = found.values.slopes is not None
+    slopes = [s[rows] for s in found.values.slopes or []] or slopes_at(found, [p[rows] for p in found.probes])
     generator = np.random.default_rng(2)
     step = float(np.finfo(float).eps) ** (1 / 3)  # the decomposition is in double precision
     directions = [generator.normal(size=p[rows].shape) * np.std(p[rows]) for p in found.probes]
@@ -218,17 +218,16 @@ def _gradient_level(found: Found) -> Level:
         ends.append(decomposition(found, moved))
     difference = (ends[0] - ends[1]) / (2 * step)
     terms = np.array([
-        np.sum((s[rows] * v).reshape(len(rows), -1), axis=1)
-        for s, v in zip(found.values.slopes, directions, strict=True)
+        np.sum((s * v).reshape(len(rows), -1), axis=1)
+        for s, v in zip(slopes, directions, strict=True)
     ])  # fmt: skip
     sizes = np.array([
-        np.sum(np.abs(s[rows] * v).reshape(len(rows), -1), axis=1)
-        for s, v in zip(found.values.slopes, directions, strict=True)
+        np.sum(np.abs(s * v).reshape(len(rows), -1), axis=1)
+        for s, v in zip(slopes, directions, strict=True)
     ])  # fmt: skip
     error = float(np.max(np.abs(terms.sum(axis=0) - difference) / sizes.sum(axis=0)))
-    return Level(
-        name, error < found.values.eps**0.25, error, f"derivatives along {len(rows)} directions, by differences"
-    )
+    of_both = "by differences" if traced else "all by differences: JAX cannot trace the callable"
+    return Level(name, error < found.values.eps**0.25, error, f"derivatives along {len(rows)} directions, {of_both}")
 
 
 def decomposition(found: Found, leaves: list[np.ndarray]) -> np.ndarray:

@@ -68,5 +68,15 @@ def test_what_cannot_be_solved_says_why():
     card = lg.explain(least_deviations, INIT, X, Y, solve=True)
     assert card.recognized and all(level.holds is None for level in card.levels[2:])
     assert "kink" in card.levels[2].note and "not checked" in str(card)
-    card = lg.explain(lambda p, x, y: float(np.sum((y - x @ np.asarray(p)) ** 2)), np.zeros(D), X, Y, solve=True)
-    assert card.recognized and "derivative" in card.levels[2].note
+
+
+@pytest.mark.slow
+def test_levels_of_a_callable_that_cannot_be_traced_are_measured_by_differences():
+    def negative(p, x, y):
+        return float(np.sum((y - x @ np.asarray(p)) ** 2) + 8.0 * np.sum(np.abs(np.asarray(p))))
+
+    card = lg.explain(negative, np.zeros(D), X, Y, solve=True)
+    levels = {level.name: level for level in card.levels}
+    assert card.name == "lasso" and "differences" in levels["gradient-collinear"].note
+    for name in ("gradient-collinear", "same minimizer", "same path"):
+        assert levels[name].holds is True and levels[name].error < 1e-6, name

@@ -190,7 +190,7 @@ def test_a_callable_that_cannot_be_traced_is_asked_one_by_one():
 
     card = lg.explain(opaque, np.zeros(D), X, Y)
     assert card.name == "ridge regression" and len(calls) > 60
-    assert card.levels[1].holds is None and math.isnan(card.levels[1].error)
+    assert card.levels[1].holds is True and card.levels[1].error < 1e-8
 
 
 def test_a_traced_objective_is_evaluated_in_one_call():
