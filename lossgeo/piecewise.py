@@ -7,8 +7,8 @@ distribution, or a loss that tells its kinks (``losses.hinge``, ``losses.Pinball
 slopes free of them is proved from the jaxpr; at the end of every fit the objective itself must agree with the function
 that was solved (see :mod:`lossgeo.vertices`).
 
-A scale that is a parameter itself is estimated with the rest where all priors are flat: the coefficients do not depend
-on it, and at the optimum it is the weighted mean of the losses.
+A scale that is a parameter itself is at the optimum the weighted mean of the losses. Where all priors are flat the
+coefficients do not depend on it; beside Laplace priors the two are found in turn (see :mod:`lossgeo.solvers.pieces`).
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ class Piecewise:
         return [held if i == self.scale else next(rest) for i in range(len(like))]
 
     def pieces(self, posed: Posed) -> Pieces:
-        """The function that is minimised, for unit scale where the scale is a parameter."""
+        """The function that is minimised, for unit scale where the scale is a parameter; times it beside a penalty."""
         u = jax.eval_shape(posed.to_unconstrained, posed.template)
         like = [jnp.zeros(v.shape, v.dtype) for v in u]
         origin = self.coefficients(like)
@@ -85,6 +85,10 @@ class Piecewise:
             weights = jnp.tile(posed.weights, len(kinks)).astype(low.dtype)
             low, high = weights * low, weights * high
         absolute, center, strength = self._penalties(posed, u)
+        scale = total = None
+        if self.absolute and self.scale is not None:
+            scale = jnp.reshape(jax.tree.leaves(posed.template)[self.scale], ()).astype(origin.dtype)
+            absolute, total = scale * absolute, self.num_observed(posed).astype(origin.dtype)
         if not self.absolute:
             return Pieces(rows, -offset, low.astype(origin.dtype), high.astype(origin.dtype), strength, center)
         return Pieces(
@@ -94,6 +98,9 @@ class Piecewise:
             jnp.concatenate([high.astype(origin.dtype), absolute]),
             strength,
             center,
+            scale,
+            total,
+            rows.shape[0],
         )
 
     def _penalties(self, posed: Posed, u: list[Any]) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -137,7 +144,7 @@ def piecewise(problem: Problem) -> Piecewise | None:
                 return None
         elif not isinstance(support, supports.Real) or kind not in (Flat, Normal, Laplace, ElasticNet):
             return None
-        elif scale is not None and kind is not Flat:
+        elif scale is not None and kind not in (Flat, Laplace):
             return None
 
     def hyper_parameters(params: Any) -> Any:

@@ -51,6 +51,9 @@ costs several Hessians when they are many; beyond, ``fit`` does so where Newton'
 VERTEX_LIMIT = 2048
 """Largest number of coordinates for which interior points form their systems, two factors of them a step."""
 
+MANY_SCALES = 1000
+"""Budget of interior points where a scale is found in turn with penalised coefficients."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -144,7 +147,9 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
     if isinstance(solver, str) and solver == "auto" and num_params <= VERTEX_LIMIT:
         kinks = piecewise(problem)
         if kinks is not None:
-            return Plan(InteriorPoint(), None, f"{kinks.words}, solved to a vertex; {num_params} parameters", found)
+            in_turn = kinks.scale is not None and kinks.absolute
+            points = InteriorPoint(max_steps=MANY_SCALES) if in_turn else InteriorPoint()
+            return Plan(points, None, f"{kinks.words}, solved to a vertex; {num_params} parameters", found)
     if isinstance(solver, WorkingSet | GroupWorkingSet) and not host:
         raise ValueError(
             f"solvers.{type(solver).__name__} is driven from the host and cannot run inside jit, vmap or lg.solve: "

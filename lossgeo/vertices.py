@@ -44,7 +44,7 @@ def judge(problem: Problem, vertex: Vertex, tol: Any, ended: Any) -> Judgement:
     """
     found, posed = piecewise(problem), problem.args
     assert found is not None
-    pieces = found.pieces(posed)
+    pieces, vertex = _at_its_scale(found.pieces(posed), vertex)
     vertex, held = _on_kinks(found, pieces, vertex)
     u, gap, noise, collapsed = _with_scale(found, posed, pieces, vertex, problem.init)
     value = objective_value(u, posed)
@@ -124,7 +124,7 @@ def sensitive(posed: Posed, u: list[jax.Array], converged: jax.Array) -> list[ja
     moved = _moves_with(z, solved + 0.0 * everything, jnp.where(regular, 1.0, jnp.nan))
     if found.scale is None:
         return found.join(u, moved)
-    spread = pieces.value(moved) / found.num_observed(posed).astype(z.dtype)
+    spread = pieces.loss(moved) / found.num_observed(posed).astype(z.dtype)
     return found.join(u, moved, jnp.reshape(posed.supports[found.scale].inverse(spread), u[found.scale].shape))
 
 
@@ -137,6 +137,23 @@ def _moves_with(value: jax.Array, solved: jax.Array, factor: jax.Array) -> jax.A
 @_moves_with.defjvp
 def _moves_with_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     return primals[0], tangents[1] * primals[2]
+
+
+def _at_its_scale(pieces: Pieces, vertex: Vertex) -> tuple[Pieces, Vertex]:
+    """The pieces with the scale that is the mean loss of a vertex, and the vertex with its gap there.
+
+    Slopes that balance still do so when all are made smaller, as those of a smaller penalty must be.
+    """
+    if pieces.scale is None or pieces.total is None or vertex.scale is None:
+        return pieces, vertex
+    loss = pieces.loss(vertex.z)
+    scale = jnp.where(loss > 0, loss, 1.0) / pieces.total
+    pieces = pieces.at_scale(scale)
+    penalty = (pieces.value(vertex.z) - loss) / scale
+    smaller = jnp.minimum(scale / vertex.scale, 1.0)
+    lost = (1.0 - smaller) * loss + jnp.maximum(scale - vertex.scale, 0.0) * penalty
+    slopes = smaller * vertex.slopes
+    return pieces, vertex._replace(slopes=slopes, gap=smaller * vertex.gap + jnp.where(loss > 0, lost, 0.0))
 
 
 def _on_kinks(found: Piecewise, pieces: Pieces, vertex: Vertex) -> tuple[Vertex, jax.Array]:
@@ -158,14 +175,13 @@ def _with_scale(
 ) -> tuple[list[jax.Array], jax.Array, jax.Array, jax.Array]:
     r"""Coordinates, duality gap, its rounding error, and whether a scale that is a parameter runs to 0.
 
-    With total weight :math:`W` and loss :math:`R` the profile is :math:`W\log R`, up to a constant.
+    With total weight :math:`W` and loss :math:`R` the profile is :math:`W\log R`, up to a constant. Beside a penalty
+    the gap is that of its majorant, to first order: of a minimum nearby.
     """
     if found.scale is None:
         return found.join(like, vertex.z), vertex.gap, vertex.noise, jnp.asarray(False)
     total = found.num_observed(posed).astype(vertex.z.dtype)
-    loss = pieces.value(vertex.z)
-    terms = jnp.abs(pieces.rows) @ jnp.abs(vertex.z) + jnp.abs(pieces.offset)
-    floor = 16.0 * jnp.finfo(loss.dtype).eps * jnp.sum((pieces.high - pieces.low) * terms)
+    loss, floor = pieces.loss(vertex.z), pieces.loss_noise(vertex.z)
     collapsed = loss <= floor
     size = jnp.where(collapsed, jnp.maximum(loss, floor), loss)
     size = jnp.where(size > 0, size, 1.0)

@@ -127,8 +127,8 @@ def _one_density(fit: Fitted, pieces: Pieces, level: float, places: np.ndarray) 
     chosen = np.sort(residual[np.argsort(np.abs(residual), kind="stable")][ranks - 1])
     line = np.stack([np.ones(len(ranks)), ranks / (n - p)], axis=1)
     half = 0.5 * np.ones(len(ranks))
-    dtype = pieces.rows.dtype
-    median = Pieces(*(jnp.asarray(v, dtype) for v in (line, chosen, -half, half, np.zeros(2), np.zeros(2))))
+    parts, nothing = [jnp.asarray(v, pieces.rows.dtype) for v in (line, chosen, half)], jnp.zeros(2, pieces.rows.dtype)
+    median = Pieces(parts[0], parts[1], -parts[2], parts[2], nothing, nothing)
     slope = float(_solve(median).z[1])
     return np.full(n, 1 / slope if slope > 0 else 0.0)
 

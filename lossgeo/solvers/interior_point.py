@@ -25,6 +25,9 @@ __all__ = ["InteriorPoint", "InteriorPointState"]
 TO_THE_WALL = 0.995
 """Share of the way to the nearest wall of a box that a step may go."""
 
+SAME_SCALE = 1e6
+"""Relative change of a scale, in units of the last digit, that may be rounding error."""
+
 IDLE_STEP = 1e-6
 """Length of a step below which the arithmetic has no digits left."""
 
@@ -47,6 +50,7 @@ class InteriorPointState(NamedTuple):
     edm: jax.Array
     num_steps: jax.Array
     status: jax.Array
+    change: jax.Array  # relative, of a scale that is estimated, the last time it was
 
     @property
     def slopes(self) -> jax.Array:
@@ -64,7 +68,8 @@ class InteriorPoint:
     """Predictor-corrector interior points, for convex losses that are piecewise linear in linear predictors.
 
     Takes a problem that tells its ``pieces``. The start of the parameters does not matter. ``edm`` is the duality gap
-    in nats, and what a remaining imbalance of the slopes may add to it. Iterates until the arithmetic has no digits
+    in nats, and what a remaining imbalance of the slopes may add to it. Where a scale is estimated beside a penalty it
+    starts anew with that of each minimum, until that is the same. Iterates until the arithmetic has no digits
     left; the caller then moves to the vertex nearby (:mod:`lossgeo.solvers.vertex`).
 
     References: Portnoy and Koenker (1997), The Gaussian hare and the Laplacian tortoise, Statist. Sci. 12, section 5;
@@ -91,7 +96,9 @@ class InteriorPoint:
             raise ValueError(
                 "solvers.InteriorPoint needs a convex loss that is piecewise linear in a linear predictor."
             )
-        pieces = problem.pieces(problem.args).without_idle_rows()
+        return self._start(problem.pieces(problem.args).without_idle_rows())
+
+    def _start(self, pieces: Pieces) -> InteriorPointState:
         white = white_coordinates(pieces)
         width = pieces.high - pieces.low
         x = -(white.importance * white.residual) @ white.rows
@@ -111,6 +118,7 @@ class InteriorPoint:
             jnp.zeros((), t.dtype) + jnp.inf,
             jnp.asarray(0),
             jnp.asarray(RUNNING, jnp.int32),
+            jnp.zeros((), t.dtype) + jnp.inf,
         )
         value, gap, imbalance, _ = _measure(state)
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(white.rows)) & jnp.isfinite(gap + imbalance)
@@ -171,7 +179,7 @@ class InteriorPoint:
         done = usable & (gap <= eps * size) & settled
         stuck = ~usable | (jnp.maximum(primal, dual) < IDLE_STEP)
         status = jnp.where(done, Status.CONVERGED, jnp.where(stuck, Status.STALLED, RUNNING)).astype(jnp.int32)
-        return InteriorPointState(
+        ended = InteriorPointState(
             state.pieces,
             white,
             keep(moved.x, x),
@@ -183,7 +191,25 @@ class InteriorPoint:
             edm,
             state.num_steps + 1,
             status,
+            state.change,
         )
+        if state.pieces.scale is None:
+            return ended
+        return jax.lax.cond(status == Status.CONVERGED, self._rescaled, lambda state: state, ended)
+
+    def _rescaled(self, state: InteriorPointState) -> InteriorPointState:
+        """The start with the scale of the minimum that was found, or its end if that is the scale it had."""
+        pieces = state.pieces
+        assert pieces.scale is not None and pieces.total is not None
+        loss = pieces.loss(state.point)
+        scale, collapsed = loss / pieces.total, loss <= pieces.loss_noise(state.point)
+        change = jnp.abs(scale / pieces.scale - 1.0)
+        eps = jnp.finfo(change.dtype).eps
+        rounding = (change <= SAME_SCALE * eps) & (change >= 0.5 * state.change)
+        same = (change <= 16.0 * eps) | rounding | collapsed | ~jnp.isfinite(scale)
+        again = self._start(pieces.at_scale(jnp.where(same, pieces.scale, scale)))
+        again = again._replace(num_steps=state.num_steps, change=change)
+        return jax.tree.map(lambda old, new: jnp.where(same, old, new), state, again)
 
     def params(self, problem: Problem, state: InteriorPointState) -> jax.Array:
         """The point, shape ``(p,)``."""

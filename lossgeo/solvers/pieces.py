@@ -11,17 +11,23 @@ several rows. The dual variables are the slopes themselves, :math:`y_i \in [l_i,
 
 A sum of non-negative terms, without cancellation: its digits do not depend on the size of :math:`f`.
 
-Reference: Koenker and Bassett (1978), Econometrica 46 (quantile regression as a linear program); Rockafellar (1970),
-Convex Analysis, section 31.
+Where the first rows are a loss :math:`R` whose scale is estimated beside a penalty :math:`C`, the profile
+:math:`W\log R(z) + C(z)` has at each point a majorant, :math:`R(z)/s + C(z)` with :math:`s = R/W` there. Times
+:math:`s` it is of the form above; its minimum has a lower profile, or is where the two touch: a local minimum, if that
+of the majorant is unique.
+
+References: Koenker and Bassett (1978), Econometrica 46 (quantile regression as a linear program); Rockafellar (1970),
+Convex Analysis, section 31; Hunter and Lange (2004), A tutorial on MM algorithms, Amer. Statist. 58, 30.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lossgeo import linalg
-from lossgeo._pytree import pytree
+from lossgeo._pytree import pytree, static
 
 __all__ = ["Pieces", "White", "white_coordinates"]
 
@@ -37,6 +43,9 @@ class Pieces:
         high: slope above each kink, at least 0, shape ``(m,)``. A row with both slopes 0 counts for nothing.
         strength: :math:`P`, not negative, shape ``(p,)``.
         center: :math:`m`, shape ``(p,)``.
+        scale: :math:`s`, with which the slopes of the penalty are multiplied; ``None`` where no scale is estimated.
+        total: :math:`W`, shape ``()``.
+        num_losses: number of rows that are the loss, static.
     """
 
     rows: jax.Array
@@ -45,6 +54,28 @@ class Pieces:
     high: jax.Array
     strength: jax.Array
     center: jax.Array
+    scale: jax.Array | None = None
+    total: jax.Array | None = None
+    num_losses: int = static(default=0)
+
+    def loss(self, z: jax.Array) -> jax.Array:
+        """:math:`R`, shape ``()``: all of the function where there is no scale beside a penalty."""
+        if self.scale is None:
+            return self.value(z)
+        t = self.residual(z)
+        return jnp.sum(jnp.maximum(self.low * t, self.high * t)[: self.num_losses])
+
+    def loss_noise(self, z: jax.Array) -> jax.Array:
+        """Rounding error of :meth:`loss`, up to which it is 0."""
+        terms = (self.high - self.low) * (jnp.abs(self.rows) @ jnp.abs(z) + jnp.abs(self.offset))
+        of_losses = terms if self.scale is None else terms[: self.num_losses]
+        return 16.0 * jnp.finfo(terms.dtype).eps * jnp.sum(of_losses)
+
+    def at_scale(self, scale: jax.Array) -> "Pieces":
+        """The majorant with another :math:`s`."""
+        assert self.scale is not None
+        factor = jnp.where(jnp.arange(self.low.shape[0]) < self.num_losses, 1.0, scale / self.scale)
+        return dataclasses.replace(self, low=factor * self.low, high=factor * self.high, scale=scale)
 
     def residual(self, z: jax.Array) -> jax.Array:
         """Signed distances :math:`t` from the kinks, shape ``(m,)``."""
@@ -68,13 +99,12 @@ class Pieces:
     def without_idle_rows(self) -> "Pieces":
         """The same function with rows that count for nothing moved out of the way, so that all boxes have room."""
         idle = self.low >= self.high
-        return Pieces(
-            jnp.where(idle[:, None], 0.0, self.rows),
-            jnp.where(idle, 1.0, self.offset),
-            jnp.where(idle, 0.0, self.low),
-            jnp.where(idle, 1.0, self.high),
-            self.strength,
-            self.center,
+        return dataclasses.replace(
+            self,
+            rows=jnp.where(idle[:, None], 0.0, self.rows),
+            offset=jnp.where(idle, 1.0, self.offset),
+            low=jnp.where(idle, 0.0, self.low),
+            high=jnp.where(idle, 1.0, self.high),
         )
 
 

@@ -52,6 +52,7 @@ class Vertex(NamedTuple):
         resolution: eigenvalues up to this cannot be told from 0.
         direction: towards other optima, in units of the columns, a unit vector, shape ``(p,)``.
         null_weight: share of each coordinate in all such directions, shape ``(p,)``.
+        scale: with which the penalty was multiplied, or ``None``.
     """
 
     z: jax.Array
@@ -66,6 +67,7 @@ class Vertex(NamedTuple):
     resolution: jax.Array
     direction: jax.Array
     null_weight: jax.Array
+    scale: jax.Array | None = None
 
 
 class _Judged(NamedTuple):
@@ -99,6 +101,7 @@ def vertex_near(state: InteriorPointState) -> Vertex:
         jnp.asarray(_resolution(white), best.z.dtype),
         direction,
         null_weight,
+        pieces.scale,
     )
 
 
