@@ -242,6 +242,9 @@ def penalty_text(prior: Prior, now: dict[str, np.ndarray]) -> tuple[str, str, di
     if kind == "GroupLaplace":
         text = f"|w|_2/b, b = {number(now['scale'])}, group Laplace prior{toward}: whole groups are exactly 0"
         return text, "group" if not toward else "other", one("b", now["scale"])
+    if kind == "GroupedLaplace":
+        text = f"sum_k |w_k|_2/b_k, b = {number(now['scale'])}, group Laplace prior by labels{toward}: "
+        return text + "whole groups are exactly 0", "group" if not toward else "other", one("b", now["scale"])
     if kind == "MultivariateNormal":
         return f"(w - m)' C^-1 (w - m)/2, MultivariateNormal prior{toward}", "other" if toward else "tikhonov", {}
     arguments = ", ".join(f"{k} = {number(v)}" for k, v in now.items())

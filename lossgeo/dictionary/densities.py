@@ -14,7 +14,15 @@ import numpy as np
 from lossgeo import distributions as dist
 from lossgeo import numerics
 
-__all__ = ["NEGATIVE_LOG_DENSITIES", "conditional_logit", "cox", "log_gamma", "margin_loss", "quasi_deviance"]
+__all__ = [
+    "NEGATIVE_LOG_DENSITIES",
+    "conditional_logit",
+    "cox",
+    "grouped_laplace",
+    "log_gamma",
+    "margin_loss",
+    "quasi_deviance",
+]
 
 Array = np.ndarray
 Parts = dict[str, Any]
@@ -191,6 +199,16 @@ def _group_laplace(h: Parts, y: Array) -> Array:
     d, b = y.shape[-1], np.asarray(h["scale"])
     surface = math.log(2) + 0.5 * d * math.log(math.pi) + math.lgamma(d) - math.lgamma(d / 2)
     return np.linalg.norm(y - h["loc"], axis=-1) / b + surface + d * np.log(b)
+
+
+def grouped_laplace(h: Parts, y: Array, groups: tuple[int, ...]) -> Array:
+    """The sum of those of the groups that labels of the last axis tell; one scale, or one for each in their order."""
+    numbers = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+    loc, total = np.broadcast_to(h["loc"], y.shape), np.zeros(y.shape[:-1])
+    for k in range(numbers.max() + 1):
+        own, b = numbers == k, h["scale"][..., min(k, h["scale"].shape[-1] - 1)]
+        total = total + _group_laplace({"loc": loc[..., own], "scale": b}, y[..., own])
+    return total
 
 
 def _multivariate_normal(h: Parts, y: Array) -> Array:

@@ -17,7 +17,17 @@ from lossgeo.dictionary import densities
 from lossgeo.dictionary.predictors import Predictor, leaf_names, read_predictor
 from lossgeo.dictionary.probing import rows_at_once, unit_of
 from lossgeo.dictionary.zeros import COMPOSED, ZERO_DENSITIES, zero_fields
-from lossgeo.distributions import Binomial, Fixed, Flat, Gamma, GroupLaplace, Hurdle, MultivariateNormal, ZeroInflated
+from lossgeo.distributions import (
+    Binomial,
+    Fixed,
+    Flat,
+    Gamma,
+    GroupedLaplace,
+    GroupLaplace,
+    Hurdle,
+    MultivariateNormal,
+    ZeroInflated,
+)
 from lossgeo.likelihoods import ConditionalLogit, CoxPartial, FunctionLikelihood, ModelLikelihood
 from lossgeo.likelihoods.declared import LossOfModel
 from lossgeo.losses import MarginLoss
@@ -92,7 +102,7 @@ def read(posed: Posed) -> Reading | None:
     entries = posed.objective.prior.entries(posed.template)
     if kind is None or entries is None:
         return None
-    known = {Flat, Fixed, Tied} | set(densities.NEGATIVE_LOG_DENSITIES)
+    known = {Flat, Fixed, GroupedLaplace, Tied} | set(densities.NEGATIVE_LOG_DENSITIES)
     if any(type(e.distribution) not in known for e in entries):
         return None
     sizes = float(np.std(np.asarray(target))) if _is_located(kind) and np.ndim(target) == 1 else 1.0
@@ -297,6 +307,10 @@ def _prior(entry: Any, parts: dict[str, Any], leaf: np.ndarray) -> tuple[np.ndar
         return np.zeros(len(leaf)), record
     group = kind in (GroupLaplace, MultivariateNormal)  # their last axis is an event
     rank = len(shape)
+    if kind is GroupedLaplace:
+        expanded = {name: _expand(part, rank) for name, part in parts.items()}
+        value = densities.grouped_laplace(expanded, leaf, entry.distribution.groups)
+        return np.sum(value.reshape(len(leaf), -1), axis=1), record
     expanded = {name: _expand(part, rank - 1 if group and name == "scale" else rank) for name, part in parts.items()}
     with np.errstate(all="ignore"):
         value = np.broadcast_to(

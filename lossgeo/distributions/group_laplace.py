@@ -1,6 +1,5 @@
 """The multivariate Laplace density whose penalty is the group lasso."""
 
-import math
 from typing import ClassVar
 
 import jax
@@ -9,7 +8,8 @@ from jax.typing import ArrayLike
 
 from lossgeo import supports
 from lossgeo._pytree import pytree
-from lossgeo.distributions.distribution import LOG_2, Distribution, Kink, restrict, sample_shape
+from lossgeo.distributions.distribution import Distribution, Kink
+from lossgeo.distributions.grouped_laplace import GroupedLaplace
 
 
 @pytree
@@ -49,6 +49,11 @@ class GroupLaplace(Distribution):
         batch = jnp.broadcast_shapes(loc.shape[:-1], scale.shape)
         return jnp.broadcast_to(loc, (*batch, loc.shape[-1])), jnp.broadcast_to(scale, batch)
 
+    def _as_grouped(self) -> GroupedLaplace:
+        """The same with one label."""
+        loc, scale = self._parts()
+        return GroupedLaplace((0,) * loc.shape[-1], loc, scale[..., None])
+
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """Shape of ``loc`` less its last axis, broadcast with that of ``scale``."""
@@ -73,28 +78,11 @@ class GroupLaplace(Distribution):
                 f"y has shape {y.shape}; GroupLaplace of {loc.shape[-1]} members needs (*batch, {loc.shape[-1]}). Give "
                 "one value for each member of the group on the last axis."
             )
-        finite = jnp.all(jnp.isfinite(y), axis=-1)
-        shape = jnp.broadcast_shapes(y.shape, loc.shape)
-        residual = jnp.broadcast_to(y, shape) - jnp.broadcast_to(loc, shape)
-        residual = jnp.where(finite[..., None], residual, 0)
-        d = loc.shape[-1]
-        scale = jnp.broadcast_to(scale, shape[:-1])
-        value = -norm_of(residual) / scale - d * jnp.log(scale) - log_volume(d)
-        marker = jnp.broadcast_to(jnp.sum(y, axis=-1) * 0, shape[:-1])
-        inside = jnp.broadcast_to(finite, shape[:-1])
-        infinite = jnp.broadcast_to(jnp.all(~jnp.isnan(y), axis=-1), shape[:-1])
-        return restrict(value, inside, jnp.where(infinite, 0, marker))
+        return self._as_grouped().log_prob(y)
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """See :meth:`Distribution.sample`: a uniform direction times a gamma-distributed norm."""
-        loc, scale = self._parts()
-        shape = sample_shape(self, shape)
-        key_direction, key_norm = jax.random.split(key)
-        direction = jax.random.normal(key_direction, shape, loc.dtype)
-        direction = direction / norm_of(direction)[..., None]
-        norm = jax.random.gamma(key_norm, jnp.asarray(shape[-1], loc.dtype), shape[:-1], loc.dtype)
-        lead = (1,) * (len(shape) - loc.ndim)
-        return loc.reshape(lead + loc.shape) + (scale.reshape(lead + scale.shape) * norm)[..., None] * direction
+        return self._as_grouped().sample(key, shape)
 
     @property
     def mean(self) -> jax.Array:
@@ -104,14 +92,11 @@ class GroupLaplace(Distribution):
     @property
     def variance(self) -> jax.Array:
         r""":math:`(d + 1)\,b^2` for each component; they are uncorrelated, but not independent."""
-        loc, scale = self._parts()
-        return jnp.broadcast_to((loc.shape[-1] + 1) * jnp.square(scale)[..., None], loc.shape)
+        return self._as_grouped().variance
 
     def entropy(self) -> jax.Array:
         r""":math:`d + d\log b + \log\frac{2\pi^{d/2}\Gamma(d)}{\Gamma(d/2)}`."""
-        loc, scale = self._parts()
-        d = loc.shape[-1]
-        return d + d * jnp.log(scale) + log_volume(d)
+        return self._as_grouped().entropy()
 
     def fisher_information(self) -> jax.Array:
         r""":math:`\operatorname{diag}(1/d, \dots, 1/d, d)/b^2` for the entries of ``loc`` and for ``scale``."""
@@ -124,32 +109,11 @@ class GroupLaplace(Distribution):
     @property
     def kink(self) -> Kink:
         """See :attr:`Distribution.kink`; the last axis is one group."""
-        loc, scale = self._parts()
-        strength = jnp.broadcast_to(1 / scale[..., None], loc.shape)
-        return Kink(loc, strength, (0,) * loc.shape[-1])
+        return self._as_grouped().kink
 
     def prox(self, v: ArrayLike, step: ArrayLike) -> jax.Array:
         r"""Block soft thresholding of :math:`v - \mu` by :math:`\text{step}/b`; exactly :math:`\mu` within it.
 
         ``v`` has shape ``(*batch, d)`` and ``step`` has shape ``(*batch,)``.
         """
-        loc, scale = self._parts()
-        shape = jnp.broadcast_shapes(jnp.shape(v), loc.shape)
-        residual = jnp.broadcast_to(v, shape) - jnp.broadcast_to(loc, shape)
-        norm = norm_of(residual)
-        threshold = jnp.broadcast_to(step, shape[:-1]) / jnp.broadcast_to(scale, shape[:-1])
-        kept = jnp.where(norm > threshold, 1 - threshold / jnp.where(norm > threshold, norm, 1), 0)
-        return jnp.broadcast_to(loc, shape) + kept[..., None] * residual
-
-
-def norm_of(v: jax.Array) -> jax.Array:
-    """Euclidean norm over the last axis, with the gradient 0 at 0."""
-    size = jax.lax.stop_gradient(jnp.max(jnp.abs(v), axis=-1, keepdims=True))
-    zero = size == 0
-    unit = jnp.where(zero, 1, v) / jnp.where(zero, 1, size)
-    return jnp.where(zero[..., 0], 0, jnp.where(zero, 1, size)[..., 0] * jnp.sqrt(jnp.sum(unit * unit, axis=-1)))
-
-
-def log_volume(d: int) -> float:
-    r""":math:`\log\frac{2\pi^{d/2}\,\Gamma(d)}{\Gamma(d/2)}`."""
-    return LOG_2 + 0.5 * d * math.log(math.pi) + (math.lgamma(d) - math.lgamma(0.5 * d))
+        return self._as_grouped().prox(v, step)

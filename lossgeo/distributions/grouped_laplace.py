@@ -10,8 +10,7 @@ from jax.typing import ArrayLike
 
 from lossgeo import supports
 from lossgeo._pytree import pytree, static
-from lossgeo.distributions.distribution import Distribution, Kink, restrict, sample_shape
-from lossgeo.distributions.group_laplace import log_volume, norm_of
+from lossgeo.distributions.distribution import LOG_2, Distribution, Kink, restrict, sample_shape
 
 
 @pytree
@@ -86,6 +85,8 @@ class GroupedLaplace(Distribution):
     def norms(self, v: ArrayLike) -> jax.Array:
         """Euclidean norm of each group, ``(*batch, d) -> (*batch, num_groups)``; the gradient at 0 is 0."""
         v, numbers, sizes = jnp.asarray(v), self._numbers(), self.sizes
+        if len(sizes) == 1:
+            return norm_of(v)[..., None]
         order = np.argsort(numbers, kind="stable")
         places = np.full((len(sizes), int(sizes.max(initial=1))), len(numbers))
         places[np.arange(places.shape[1])[None, :] < sizes[:, None]] = order
@@ -165,3 +166,16 @@ class GroupedLaplace(Distribution):
     def _of_groups(self, values: np.ndarray, like: jax.Array) -> jax.Array:
         """Numbers of the groups in the shape of ``like``, ``(*batch, num_groups)``."""
         return jnp.broadcast_to(jnp.asarray(values, like.dtype), like.shape)
+
+
+def norm_of(v: jax.Array) -> jax.Array:
+    """Euclidean norm over the last axis, with the gradient 0 at 0."""
+    size = jax.lax.stop_gradient(jnp.max(jnp.abs(v), axis=-1, keepdims=True))
+    zero = size == 0
+    unit = jnp.where(zero, 1, v) / jnp.where(zero, 1, size)
+    return jnp.where(zero[..., 0], 0, jnp.where(zero, 1, size)[..., 0] * jnp.sqrt(jnp.sum(unit * unit, axis=-1)))
+
+
+def log_volume(d: int) -> float:
+    r""":math:`\log\frac{2\pi^{d/2}\,\Gamma(d)}{\Gamma(d/2)}`."""
+    return LOG_2 + 0.5 * d * math.log(math.pi) + (math.lgamma(d) - math.lgamma(0.5 * d))

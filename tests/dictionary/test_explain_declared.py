@@ -97,6 +97,9 @@ CASES = {
         lambda: (posed(lambda e: dist.Normal(e, 0.8), dist.ElasticNet(0.0, 0.5, 0.7)), INIT, (X, Y)), "identity"),
     "group lasso": (
         lambda: (posed(lambda e: dist.Normal(e, 0.8), dist.GroupLaplace(jnp.zeros(D), 0.5)), INIT, (X, Y)), "identity"),
+    "group-lasso-penalized Poisson regression": (
+        lambda: (posed(lambda e: dist.Poisson(jnp.exp(e)), dist.GroupedLaplace(
+            np.arange(D) % 2, 0.0, np.array([0.5, 0.7]))), INIT, (X, COUNTS)), "log"),
     "generalized ridge (Tikhonov) regression": (
         lambda: (posed(lambda e: dist.Normal(e, 0.8), dist.MultivariateNormal(
             jnp.zeros(D), covariance=0.5 + jnp.eye(D))), INIT, (X, Y)), "identity"),
