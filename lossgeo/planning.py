@@ -162,10 +162,10 @@ def plan_for(problem: Problem, solver: Any, *, host: bool = False) -> Plan:
             return Plan(groups, None, reason if automatic else "chosen by the caller", found)
         if not automatic:
             raise ValueError(
-                "solvers.GroupWorkingSet needs independent rows with one leaf of coefficients under a GroupLaplace or "
-                "GroupedLaplace prior of constant hyper-parameters in a linear predictor, the groups its rows if that "
-                f"has several columns, and at most {groups.max_other} other coordinates; found is "
-                f"{found or 'no linear predictor'}. Use solver='auto'."
+                "solvers.GroupWorkingSet needs independent rows with coefficients under GroupLaplace or GroupedLaplace "
+                "priors (or Laplace ones beside them) of constant hyper-parameters in one linear predictor or a sum of "
+                "several, or the rows of the coefficients of a predictor of several columns as groups, and at most "
+                f"{groups.max_other} other coordinates; found is {found or 'no linear predictor'}. Use solver='auto'."
             )
     if isinstance(solver, WorkingSet) or (host and automatic):
         chosen = WorkingSet() if automatic else solver
