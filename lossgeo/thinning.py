@@ -117,7 +117,7 @@ def thin(problem: Problem) -> Thinned | None:
         # A multiple of the stride is one of the finer stride, to which 1 is added.
         finer = _every(problem, stride // FINER, 1) if stride >= 2 * FINER else None
         return Thinned(_every(problem, stride, 0), -(-n // stride), stride, finer)
-    except (TypeError, ValueError):  # the likelihood holds other arrays of so many rows
+    except Exception:  # the likelihood holds other arrays of so many rows, or insists on their number by any error
         return None
 
 
@@ -125,7 +125,7 @@ def _every(problem: Problem, stride: int, first: int) -> Problem:
     """The problem with every ``stride``-th row from the ``first`` on.
 
     Raises:
-        TypeError, ValueError: the likelihood does not take so few rows.
+        Exception: the likelihood does not take so few rows.
     """
     n, posed = _size(problem)[0], problem.args
 

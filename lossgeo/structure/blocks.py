@@ -63,7 +63,7 @@ def divide(structure: RowStructure, leaves: list[Any], args: Any, size: int) -> 
             arrays[: len(leaves)],
             jax.tree.unflatten(jax.tree.structure(args), arrays[len(leaves) :]),
         )
-    except (TypeError, ValueError):  # other arrays of so many rows
+    except Exception:  # it may insist on its number of rows, and say so by any error
         return None
     if block is None or block.products != structure.products:
         return None
