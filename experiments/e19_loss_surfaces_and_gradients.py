@@ -80,14 +80,12 @@ def cross_entropy(theta: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
 
 def normal_information(x: jax.Array, theta: jax.Array, **_: Any) -> jax.Array:
     """Fisher information of the laws of the rows, pulled back to theta; per row."""
-    theta = jax.tree.leaves(theta)[0]  # a fit hands over a list of leaves
     weights = jnp.full(x.shape[0], 1 / (NOISE**2 * x.shape[0]))
     return geo.pullback_metric(functools.partial(predictor, x=x), theta, weights)
 
 
 def bernoulli_information(x: jax.Array, theta: jax.Array, **_: Any) -> jax.Array:
     """The same for logistic regression."""
-    theta = jax.tree.leaves(theta)[0]
     eta = x @ theta
     weights = jax.nn.sigmoid(eta) * jax.nn.sigmoid(-eta) / x.shape[0]
     return geo.pullback_metric(functools.partial(predictor, x=x), theta, weights)
