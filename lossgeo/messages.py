@@ -124,7 +124,7 @@ def describe(posed: Posed, solution: Solution, tol: float) -> str:
             f"Not identified: the objective does not change along {_direction(solution.direction, names)} (least "
             f"eigenvalue {float(c.eigenvalue):.1e} of the equilibrated Hessian). {_list(names, involved)} cannot be "
             "told apart by these data, to working precision: their estimates are one choice of many. Drop a "
-            "parameter, give it a proper prior, or center the features."
+            f"parameter, give it a proper prior, or center the features.{precision}"
         )
     leading = _direction(solution.direction, names, oriented=True)
     if status == Status.SEPARATED:

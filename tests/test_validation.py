@@ -351,3 +351,12 @@ def test_what_was_forgotten_is_named():
     prior = {"coef": dist.Normal(0.0, jnp.ones(3)), "intercept": dist.Flat()}
     with pytest.raises(ValueError, match=r"prior of 'coef' is a Normal that cannot be evaluated.*shape \(2,\)"):
         lg.fit(lg.map_objective(lg.likelihood(logistic_model), prior), START, X, LABELS)
+
+
+def test_what_single_precision_cannot_tell_apart_it_is_blamed_for():
+    x = (1e8 + np.arange(N)).astype(np.float32)[:, None]
+    start = {"coef": jnp.zeros(1, jnp.float32), "intercept": jnp.zeros((), jnp.float32)}
+    objective = lg.map_objective(lg.likelihood(lambda p, x: dist.Normal(x @ p["coef"] + p["intercept"], 1.0)))
+    fit = lg.fit(objective, start, x, X[:, 0].astype(np.float32), throw=False)
+    assert fit.status == lg.Status.UNIDENTIFIED
+    assert "center the features" in fit.message and "float32" in fit.message
