@@ -292,7 +292,7 @@ def groups_of(setup: GroupSetup, index: Any, members: Any) -> Groups:
     return Groups(jnp.where(index >= 0, setup.strength[jnp.maximum(index, 0)], 1.0), own, real)
 
 
-@quick_jit(static_argnames="solver")
+@quick_jit(scalars=True, static_argnames="solver")
 def descend(
     posed: Posed,
     setup: GroupSetup,

@@ -209,7 +209,7 @@ def make_model(
     return reduced_model(rows.loss, columns, eta, v, joint, jnp.dtype(jnp.float32) if low else columns.dtype, ridge)
 
 
-@quick_jit(static_argnames="solver")
+@quick_jit(scalars=True, static_argnames="solver")
 def descend(
     posed: Posed,
     offset: jax.Array,
