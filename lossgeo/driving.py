@@ -60,8 +60,12 @@ def drive(
         ValueError: the values of the input are faulty; before any iteration.
     """
     posed = pose(objective, params, data, weights)
+    interrupted = False
     if max_steps is None and callback is None and not progress:
-        solution = fit_quadratic(posed, tol, solver)
+        try:
+            solution = fit_quadratic(posed, tol, solver)
+        except KeyboardInterrupt:
+            solution, interrupted = None, True
         if solution is not None:
             return posed, solution
     started = start_fit(posed, tol, solver)
@@ -69,15 +73,18 @@ def drive(
     if not bool(started.checks.passed):
         raise_for(started.checks, posed)
     if isinstance(plan.solver, WorkingSet | GroupWorkingSet):
+        if interrupted:
+            conclude: Any = conclude_groups if isinstance(plan.solver, GroupWorkingSet) else conclude_working_set
+            return posed, conclude(posed, state, tol, Status.INTERRUPTED, plan)
         try:
             return posed, _drive_working_set(posed, state, plan, tol, max_steps, callback, callback_every, progress)
         except HandOver:
             started = start_fit(posed, tol, ProximalGradient())
             state, plan = started.state, started.plan
     budget = plan.solver.max_steps if max_steps is None else max_steps
-    piece, done, interrupted = callback_every, 0, False
+    piece, done = callback_every, 0
     try:
-        while done < budget and int(state.status) == RUNNING:
+        while not interrupted and done < budget and int(state.status) == RUNNING:
             begun = time.perf_counter()
             state = jax.block_until_ready(_advance(posed, state, tol, min(done + piece, budget), plan))
             done = int(state.num_steps)

@@ -6,7 +6,7 @@ import pytest
 
 import lossgeo as lg
 from lossgeo import distributions as dist
-from lossgeo import quadratic_fits
+from lossgeo import driving, quadratic_fits
 from lossgeo.candidates import Candidates, Screen, WideProblem
 from lossgeo.solvers.active_set import Undetermined
 
@@ -98,7 +98,7 @@ def test_bounds_are_bounds_and_what_exceeds_its_strength_is_exact():
         np.testing.assert_array_equal(beyond, exact > strength)
 
 
-def test_a_fit_of_many_columns_has_the_certificate_of_any_other():
+def test_a_fit_of_many_columns_has_the_certificate_of_any_other(monkeypatch):
     x, y = regression(6, 90, 560)
     w, center = 1.0 + np.arange(90) % 2, 0.01
     strength = strengths(x, y, w, 0.1)
@@ -123,6 +123,21 @@ def test_a_fit_of_many_columns_has_the_certificate_of_any_other():
     assert float(fit.edm) < fit.tol and float(fit.kkt_residual) < 1e-8
     free = np.asarray(fit.solution.certificate.free)
     np.testing.assert_array_equal(free, np.append(off, True))
+    # Ctrl-C ends it with the start, and says so.
+    ended = []
+
+    def end(posed, state, tol, status, plan):
+        ended.append((status, np.asarray(state.x)))
+        raise StopIteration
+
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(StopIteration):
+        patch.setattr(quadratic_fits._Rounds, "run", interrupt)
+        patch.setattr(driving, "conclude_working_set", end)
+        lg.fit(objective, init, x, y, weights=w)
+    assert ended[0][0] == lg.Status.INTERRUPTED and np.all(ended[0][1] == -center)
     # A tolerance below rounding error is not claimed to be met.
     assert quadratic_fits.fit_quadratic(fit.posed, 1e-40, "auto") is None
 
