@@ -9,20 +9,20 @@ import jax
 
 from lossgeo._compilation import quick_jit
 from lossgeo._pytree import pytree, static
-from lossgeo.group_faces import conclude_groups
-from lossgeo.group_kernels import start_groups
-from lossgeo.group_sets import step_groups
 from lossgeo.moments import Moments
 from lossgeo.objective import Objective
 from lossgeo.planning import Plan, plan_for
 from lossgeo.posing import Posed, as_problem, pose
-from lossgeo.quadratic_fits import fit_quadratic
 from lossgeo.solvers import RUNNING, GroupWorkingSet, ProximalGradient, Status, WorkingSet
 from lossgeo.solving import Begun, Solution, advance, begin, finish
+from lossgeo.sparse.group_faces import conclude_groups
+from lossgeo.sparse.group_kernels import start_groups
+from lossgeo.sparse.group_sets import step_groups
+from lossgeo.sparse.quadratic_fits import fit_quadratic
+from lossgeo.sparse.working_faces import conclude_working_set
+from lossgeo.sparse.working_kernels import start_working_set
+from lossgeo.sparse.working_sets import HandOver, step_working_set
 from lossgeo.validation import Checks, check_values, raise_for
-from lossgeo.working_faces import conclude_working_set
-from lossgeo.working_kernels import start_working_set
-from lossgeo.working_sets import HandOver, step_working_set
 
 __all__ = ["Started", "drive", "start_fit"]
 

@@ -5,7 +5,7 @@ the strengths the host keeps the inverse on the active set (:mod:`lossgeo.solver
 few products with vectors. Held-out terms are quadratic too, and need one product of the rows with all estimates.
 
 Where there are more coefficients than rows the moments are those of the columns that matter
-(:mod:`lossgeo.wide_paths`).
+(:mod:`lossgeo.sparse.wide_paths`).
 
 Squaring the design squares its condition number: the rounding errors of the moments are counted in each certificate,
 and a path that has one above the tolerance is left to the solvers that go through the rows.
@@ -21,13 +21,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lossgeo.candidates import WideProblem
 from lossgeo.posing import Posed, pose
-from lossgeo.quadratics import Quadratic, Rows, is_on_host, quadratic, rows_on_host
 from lossgeo.solvers import Status, WorkingSet
 from lossgeo.solvers.active_set import ActiveSet, Undetermined
+from lossgeo.sparse.candidates import WideProblem
+from lossgeo.sparse.quadratics import Quadratic, Rows, is_on_host, quadratic, rows_on_host
+from lossgeo.sparse.wide_paths import Point, walk_wide
 from lossgeo.sparse_paths import SparsePath, strengths_of, to_params
-from lossgeo.wide_paths import Point, walk_wide
 
 __all__ = ["quadratic_folds", "quadratic_path"]
 

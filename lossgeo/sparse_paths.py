@@ -20,14 +20,13 @@ from jax.flatten_util import ravel_pytree
 from lossgeo._compilation import quick_jit
 from lossgeo.distributions import GroupedLaplace, GroupLaplace, Laplace
 from lossgeo.driving import start_fit
-from lossgeo.group_paths import walk_groups
 from lossgeo.posing import Posed, as_problem, kinks, pose
 from lossgeo.priors import TreePrior
 from lossgeo.solvers import DENSE_LIMIT, RUNNING, GroupWorkingSet, Status, WorkingSet
 from lossgeo.solvers.working_set import BUCKETS, choose_columns
-from lossgeo.validation import raise_for
-from lossgeo.working_faces import conclude_working_set, judge_along
-from lossgeo.working_kernels import (
+from lossgeo.sparse.group_paths import walk_groups
+from lossgeo.sparse.working_faces import conclude_working_set, judge_along
+from lossgeo.sparse.working_kernels import (
     Work,
     WorkingState,
     design_of,
@@ -38,7 +37,8 @@ from lossgeo.working_kernels import (
     scores,
     sparse_parts,
 )
-from lossgeo.working_sets import SWAP, HandOver, exchange, step_working_set
+from lossgeo.sparse.working_sets import SWAP, HandOver, exchange, step_working_set
+from lossgeo.validation import raise_for
 
 __all__ = ["SparsePath", "is_strength", "sparse_folds", "sparse_path", "strengths_of", "to_params"]
 

@@ -6,9 +6,10 @@ import pytest
 
 import lossgeo as lg
 from lossgeo import distributions as dist
-from lossgeo import driving, quadratic_fits
-from lossgeo.candidates import Candidates, Screen, WideProblem
+from lossgeo import driving
 from lossgeo.solvers.active_set import Undetermined
+from lossgeo.sparse import quadratic_fits
+from lossgeo.sparse.candidates import Candidates, Screen, WideProblem
 
 pytestmark = pytest.mark.usefixtures("fast_compilation")
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import lossgeo as lg
-from lossgeo import candidates, models, paths, quadratic_paths, sparse_paths, wide_paths
 from lossgeo import distributions as dist
+from lossgeo import models, paths, quadratic_paths, sparse_paths
+from lossgeo.sparse import candidates, wide_paths
 
 pytestmark = pytest.mark.usefixtures("fast_compilation")
 N, D = 60, 540

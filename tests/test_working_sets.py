@@ -12,10 +12,11 @@ from jax.scipy.stats import norm
 
 import lossgeo as lg
 from lossgeo import distributions as dist
-from lossgeo import models, solvers, supports, working_sets
+from lossgeo import models, solvers, supports
 from lossgeo.duality import duality_gap
 from lossgeo.solvers.coordinate_descent import minimize_kinked_quadratic
 from lossgeo.solvers.working_set import BUCKETS, bucket, choose_columns
+from lossgeo.sparse import working_sets
 
 pytestmark = pytest.mark.usefixtures("fast_compilation")
 REFERENCE = pathlib.Path(__file__).parent / "reference"

@@ -13,8 +13,7 @@ import numpy as np
 from lossgeo.posing import Posed
 from lossgeo.solvers import RUNNING, Status, WorkingSet
 from lossgeo.solvers.working_set import BUCKETS, Reduced, choose_columns
-from lossgeo.verdict import NOISE_FACTOR
-from lossgeo.working_kernels import (
+from lossgeo.sparse.working_kernels import (
     Work,
     WorkingState,
     descend,
@@ -29,6 +28,7 @@ from lossgeo.working_kernels import (
     scatter,
     scores,
 )
+from lossgeo.verdict import NOISE_FACTOR
 
 __all__ = ["HandOver", "exchange", "step_working_set"]
 

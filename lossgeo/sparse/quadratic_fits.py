@@ -2,9 +2,9 @@
 
 Columns become candidates by the size of their derivatives, relative to their strengths; these go down in a few levels
 to what they are. Among the candidates the fit is exact (:mod:`lossgeo.solvers.active_set`); a pass over the design, or
-a bound where one suffices (:mod:`lossgeo.candidates`), tells which columns were missed. The duality gap at the end is
-computed from the rows, like that of any other fit; what does not end with a gap within the tolerance is left to the
-working sets that go through the rows.
+a bound where one suffices (:mod:`lossgeo.sparse.candidates`), tells which columns were missed. The duality gap at the
+end is computed from the rows, like that of any other fit; what does not end with a gap within the tolerance is left to
+the working sets that go through the rows.
 
 References: Osborne, Presnell and Turlach (2000), IMA J. Numer. Anal. 20, 389; Johnson and Guestrin (2015), ICML.
 """
@@ -18,13 +18,13 @@ import numpy as np
 
 from lossgeo import linalg
 from lossgeo._compilation import quick_jit
-from lossgeo.candidates import Candidates, Screen, WideProblem
 from lossgeo.duality import gap_at
 from lossgeo.posing import Posed, as_problem
-from lossgeo.quadratics import is_on_host, quadratic, rows_on_host
 from lossgeo.solvers import DENSE_LIMIT, Certificate, Status, WorkingSet
 from lossgeo.solvers.active_set import EPS, Undetermined
 from lossgeo.solving import Solution
+from lossgeo.sparse.candidates import Candidates, Screen, WideProblem
+from lossgeo.sparse.quadratics import is_on_host, quadratic, rows_on_host
 from lossgeo.sparsity import sparse_rows
 from lossgeo.verdict import verdict
 

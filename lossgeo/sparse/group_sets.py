@@ -6,7 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lossgeo.group_kernels import (
+from lossgeo.posing import Posed
+from lossgeo.solvers import RUNNING, GroupWorkingSet, Status
+from lossgeo.solvers.group_working_set import ReducedGroups
+from lossgeo.solvers.working_set import BUCKETS
+from lossgeo.sparse.group_kernels import (
     GroupState,
     GroupWork,
     descend,
@@ -21,12 +25,8 @@ from lossgeo.group_kernels import (
     scatter,
     scores,
 )
-from lossgeo.posing import Posed
-from lossgeo.solvers import RUNNING, GroupWorkingSet, Status
-from lossgeo.solvers.group_working_set import ReducedGroups
-from lossgeo.solvers.working_set import BUCKETS
+from lossgeo.sparse.working_sets import HandOver
 from lossgeo.verdict import NOISE_FACTOR
-from lossgeo.working_sets import HandOver
 
 __all__ = ["step_groups"]
 

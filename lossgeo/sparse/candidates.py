@@ -43,7 +43,7 @@ AGREE = 64.0
 
 @dataclasses.dataclass(frozen=True)
 class WideProblem:
-    """Rows that are quadratic, with their weights, at :math:`z = 0`; see :mod:`lossgeo.quadratics`.
+    """Rows that are quadratic, with their weights, at :math:`z = 0`; see :mod:`lossgeo.sparse.quadratics`.
 
     Args:
         design: shape ``(n, d)``, in double precision, row by row in memory.

@@ -6,12 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lossgeo.group_faces import conclude_groups
-from lossgeo.group_kernels import GroupState
-from lossgeo.group_sets import step_groups
 from lossgeo.planning import Plan
 from lossgeo.posing import Posed
 from lossgeo.solvers import RUNNING, Status
+from lossgeo.sparse.group_faces import conclude_groups
+from lossgeo.sparse.group_kernels import GroupState
+from lossgeo.sparse.group_sets import step_groups
 
 __all__ = ["walk_groups"]
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossgeo.candidates import Candidates, Screen, WideProblem
 from lossgeo.solvers.active_set import EPS, Undetermined
+from lossgeo.sparse.candidates import Candidates, Screen, WideProblem
 
 __all__ = ["Point", "walk_wide"]
 

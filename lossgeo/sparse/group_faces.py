@@ -12,7 +12,14 @@ from lossgeo import linalg
 from lossgeo._compilation import quick_jit
 from lossgeo._pytree import pytree
 from lossgeo.duality import Gap
-from lossgeo.group_kernels import (
+from lossgeo.planning import Plan
+from lossgeo.posing import Posed, as_problem
+from lossgeo.solvers import DENSE_LIMIT, Certificate, GroupWorkingSet, Kinks, Problem, Status, certify
+from lossgeo.solvers.group_quadratic import GroupFace, Groups, group_face, restricted
+from lossgeo.solvers.group_working_set import GroupModel, predict, pull
+from lossgeo.solvers.working_set import BUCKETS
+from lossgeo.solving import Solution, conclude
+from lossgeo.sparse.group_kernels import (
     GroupSetup,
     GroupState,
     excesses,
@@ -22,16 +29,9 @@ from lossgeo.group_kernels import (
     padded_groups,
     scores,
 )
-from lossgeo.planning import Plan
-from lossgeo.posing import Posed, as_problem
-from lossgeo.solvers import DENSE_LIMIT, Certificate, GroupWorkingSet, Kinks, Problem, Status, certify
-from lossgeo.solvers.group_quadratic import GroupFace, Groups, group_face, restricted
-from lossgeo.solvers.group_working_set import GroupModel, predict, pull
-from lossgeo.solvers.working_set import BUCKETS
-from lossgeo.solving import Solution, conclude
+from lossgeo.sparse.working_faces import MOST_FREE, of_gap, on_all_coordinates, rises
+from lossgeo.sparse.working_kernels import sparse_parts
 from lossgeo.verdict import verdict
-from lossgeo.working_faces import MOST_FREE, of_gap, on_all_coordinates, rises
-from lossgeo.working_kernels import sparse_parts
 
 __all__ = ["conclude_groups"]
 

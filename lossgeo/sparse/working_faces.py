@@ -21,8 +21,8 @@ from lossgeo.solvers.group_quadratic import GroupFace
 from lossgeo.solvers.reduced_model import Model
 from lossgeo.solvers.working_set import BUCKETS, descend_reduced
 from lossgeo.solving import Solution, conclude
+from lossgeo.sparse.working_kernels import Setup, Work, WorkingState, design_of, in_use_of, padded, scores, sparse_parts
 from lossgeo.verdict import verdict
-from lossgeo.working_kernels import Setup, Work, WorkingState, design_of, in_use_of, padded, scores, sparse_parts
 
 __all__ = ["Along", "conclude_working_set", "judge_along", "of_gap", "on_all_coordinates", "rises"]
 

@@ -20,8 +20,8 @@ from lossgeo.solvers import RUNNING, GroupWorkingSet, Problem, Status
 from lossgeo.solvers.group_quadratic import GroupFace, Groups
 from lossgeo.solvers.group_working_set import GroupModel, ReducedGroups, descend_groups, group_model, replace_groups
 from lossgeo.solvers.working_set import BUCKETS
+from lossgeo.sparse.working_kernels import sparse_parts
 from lossgeo.sparsity import SparseRows
-from lossgeo.working_kernels import sparse_parts
 
 __all__ = [
     "GroupSetup",
