@@ -81,6 +81,7 @@ def test_a_path_in_blocks_is_the_fits_one_by_one(kind, monkeypatch, through_the_
     assert 0 < np.sum(np.asarray(found.params["coef"])[-1] != 0) < N
 
 
+@pytest.mark.slow
 def test_blocks_that_miss_columns_start_again(monkeypatch, through_the_rows):
     objective, init, grid = problem("gaussian")
     x, y = data("gaussian")
@@ -96,6 +97,7 @@ def test_blocks_that_miss_columns_start_again(monkeypatch, through_the_rows):
     assert poor.converged.all()
 
 
+@pytest.mark.slow
 def test_wide_paths_by_moments_are_those_through_the_rows(monkeypatch):
     objective, init, grid = problem("gaussian")
     x, y = data("gaussian")

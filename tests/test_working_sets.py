@@ -48,7 +48,9 @@ def lasso(family, x, y, strength, **options):
 # ------------------------------------------------------------------ reference numbers
 @pytest.mark.parametrize(
     ("name", "index"),
-    [("gaussian_lasso_quickstart", k) for k in (0, 3, 6)] + [("binomial_lasso_birthwt", k) for k in (0, 4)],
+    [("gaussian_lasso_quickstart", 3), ("binomial_lasso_birthwt", 4)]
+    + [pytest.param("gaussian_lasso_quickstart", k, marks=pytest.mark.slow) for k in (0, 6)]
+    + [pytest.param("binomial_lasso_birthwt", 0, marks=pytest.mark.slow)],
 )
 def test_reference_supports_and_coefficients(name, index):
     case = load(name)
@@ -230,6 +232,7 @@ def test_free_scale_in_a_model_and_in_plain_functions_agree_with_the_pure_core()
     np.testing.assert_allclose(pure.params["scale"], fit.params["scale"], rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_logistic_with_strengths_and_centers_of_its_own_and_weights():
     x, _, y = wide_data()
     strength = np.random.default_rng(1).uniform(4.0, 8.0, D)
@@ -244,6 +247,7 @@ def test_logistic_with_strengths_and_centers_of_its_own_and_weights():
     assert np.all(np.asarray(fit.params["coef"])[:3] != 0)
 
 
+@pytest.mark.slow
 def test_an_elastic_net_with_curvatures_of_its_own():
     x, y, _ = wide_data()
     center = 0.05
@@ -307,6 +311,7 @@ def test_what_working_sets_cannot_do_is_said():
         lg.solve(kinked, init, x, y, solver=solvers.WorkingSet())
 
 
+@pytest.mark.slow
 def test_another_solver_takes_over_where_rounds_do_not_get_on(monkeypatch):
     x, y, _ = wide_data()
     objective = lg.map_objective(LIKELIHOODS["gaussian"], {"coef": dist.Laplace(0.0, 0.2), "intercept": dist.Flat()})

@@ -111,8 +111,7 @@ class Binomial(Distribution):
     def entropy(self) -> jax.Array:
         r""":math:`-\sum_y p_y\log p_y`, by :func:`~lossgeo.distributions.lattice.concentrated_sum`.
 
-        The log-probabilities are those of a beta density, :math:`(n + 1)\,p_y` at :math:`(y + 1, n - y + 1)`: nothing
-        of size :math:`n\log n` is subtracted. An absolute error of some ulp of 1, also where the entropy is less.
+        Nothing of size :math:`n\log n` is subtracted. An absolute error of some ulp of 1, also where the entropy is less.
         """
         n, p, q = (jnp.broadcast_to(v, self.batch_shape) for v in ranks(*self._probabilities()))
         certain = (p == 0) | (q == 0)
@@ -120,8 +119,7 @@ class Binomial(Distribution):
         trials = n[..., None]
 
         def log_prob(y: jax.Array) -> jax.Array:
-            kernel = numerics.log_beta_kernel(y + 1, trials - y + 1, success, failure)
-            return kernel - jnp.log(trials + 1) - jnp.log(success) - jnp.log(failure)
+            return _mass(y, trials - y, (success, failure), (jnp.log(success), jnp.log(failure)))
 
         mean, deviation = (trials * success)[..., 0], jnp.sqrt(trials * success * failure)[..., 0]
         # At a certain outcome the entropy is 0, and its derivative in the probability infinite.

@@ -16,6 +16,7 @@ from lossgeo import numerics, supports
 SCALAR = {case.family: case for case in CASES}.values()  # one case for each family
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SCALAR, ids=lambda case: case.name)
 def test_every_base_with_two_tails_can_be_censored_and_no_other(case):
     base = case.make()
@@ -165,6 +166,7 @@ def test_zero_truncated_poisson():
     np.testing.assert_array_equal(positive.icdf(np.array([0.1, 0.99])), [1.0, 3.0])
 
 
+@pytest.mark.slow
 def test_quantiles_and_draws_of_truncated_counts():
     """Against a table of the counts inside, also where the interval has a probability of 1e-300; 8 to 2 is empty."""
     rates = np.array([3.7, 800.0, 0.05, 30.0, 20.0, 3.7])

@@ -9,6 +9,7 @@ from registry import CASES
 pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
+@pytest.mark.slow
 def test_bartlett_identities(case):
     """The expected score is 0 and its covariance is minus the expected Hessian, which is the Fisher information."""
     _, weights = case.grid()

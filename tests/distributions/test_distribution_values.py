@@ -102,6 +102,7 @@ def test_draws_have_the_moments_and_lie_in_the_support(case):
         assert abs(error) <= 5 * np.sqrt(probability * (1 - probability) / n) + 1e-12
 
 
+@pytest.mark.slow
 def test_float32_is_kept_and_accurate(case):
     single, double = summary(case, np.float32), summary(case, rounded=True)
     y = np.array(case.points, float)

@@ -25,6 +25,7 @@ THEIRS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", THEIRS)
 def test_a_foreign_support_is_one_of_ours_and_holds_its_draws(name):
     make, kind = THEIRS[name]

@@ -76,6 +76,7 @@ def test_large_degrees_of_freedom_cost_no_digits():
         )
 
 
+@pytest.mark.slow
 def test_draws_batches_and_edges():
     wishart = dist.Wishart(np.array([3.2, 8.0]), V)
     assert (wishart.batch_shape, wishart.event_shape) == ((2,), (3, 3))

@@ -53,6 +53,7 @@ def assert_wald_intervals(fit, case):
     np.testing.assert_allclose((ends - np.array(case["wald_ci95"])) / errors, 0.0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_probit_with_observed_expected_and_robust_errors():
     case = load("binomial_probit_birthwt")
     x, y = problem(case)

@@ -56,7 +56,7 @@ FAMILIES: dict[Any, tuple[tuple[str, ...], Any, Any]] = {
 }
 CASES = [(family, name) for family, (names, *_) in FAMILIES.items() for name in names]
 IDS = [f"{family.__name__}-{name}" for family, name in CASES]
-FEW = [pytest.param(*case, marks=[] if case[1] in FAMILIES[case[0]][0][:1] else pytest.mark.slow) for case in CASES]
+FEW = [pytest.param(*case, marks=[] if case[1] == "identity" else pytest.mark.slow) for case in CASES]
 
 
 @dataclasses.dataclass(frozen=True)
