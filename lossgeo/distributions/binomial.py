@@ -111,7 +111,8 @@ class Binomial(Distribution):
     def entropy(self) -> jax.Array:
         r""":math:`-\sum_y p_y\log p_y`, by :func:`~lossgeo.distributions.lattice.concentrated_sum`.
 
-        Nothing of size :math:`n\log n` is subtracted. An absolute error of some ulp of 1, also where the entropy is less.
+        Nothing of size :math:`n\log n` is subtracted. An absolute error of some ulp of 1, also where the entropy is
+        less.
         """
         n, p, q = (jnp.broadcast_to(v, self.batch_shape) for v in ranks(*self._probabilities()))
         certain = (p == 0) | (q == 0)
