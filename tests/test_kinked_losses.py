@@ -210,6 +210,7 @@ def test_a_loss_that_lies_about_its_kinks_is_not_called_solved():
     assert fit.status == lg.Status.STALLED and np.isinf(fit.edm)
 
 
+@pytest.mark.slow
 def test_a_function_that_was_misread_is_solved_as_any_other():
     # Each row falls without end, which no sum of rows with a minimum does: seen at the end, and Newton takes over.
     objective = lg.map_objective(lambda p, x, y: -jnp.abs(y - line(p, x)) + 2 * line(p, x))

@@ -55,6 +55,7 @@ def test_the_partial_likelihood_is_its_definition(ties, strata, entry):
     assert np.all(np.isfinite(slope["coef"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ties", ["efron", "breslow"])
 def test_case_weights_count_in_the_risk_sets(ties):
     likelihood = likelihoods.cox_partial(ties=ties, strata=STRATA)

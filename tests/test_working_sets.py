@@ -321,6 +321,7 @@ def test_another_solver_takes_over_where_rounds_do_not_get_on(monkeypatch):
     assert isinstance(fit.plan.solver, solvers.ProximalGradient) and fit.num_steps == 3
 
 
+@pytest.mark.slow
 def test_the_tolerance_bounds_the_duality_gap_whatever_the_units_of_the_columns():
     x, y, _ = wide_data()
     units = 10.0 ** np.random.default_rng(7).uniform(-6, 6, D)

@@ -45,6 +45,7 @@ def test_multivariate_normal_in_three_forms(form):
     assert normal.batch_shape == () and normal.event_shape == (3,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_information_of_a_multivariate_normal(form):
     # Minus the Hessian of the log-density is affine in the gap and its square: means over 2d points are expectations.
@@ -120,6 +121,7 @@ COUNT_CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUNT_CASES)
 def test_vectors_of_counts(name):
     found, twin = COUNT_CASES[name]

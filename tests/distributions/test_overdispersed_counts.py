@@ -75,6 +75,7 @@ def scipy_digamma_difference(y, r):
 LONG = [pytest.param(1200, a, 40.0, marks=pytest.mark.slow) for a in (15.9, 16.1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "a", "b"), [(0, 2.4, 3.5), (700, 0.3, 0.7), *LONG])
 def test_sums_over_beta_binomial_counts_are_those_of_all_terms(n, a, b):
     """Entropy and tails of both kinds of sums against plain ones of scipy's terms, in double and single precision."""

@@ -106,6 +106,7 @@ def test_draws_batches_and_edges():
         dist.Wishart(4.0, V).log_prob(np.eye(2))
 
 
+@pytest.mark.slow
 def test_information_of_a_wishart_distribution():
     """The Hessian of the log-density is affine in the matrix alone: at the mean it is its expectation."""
     df = 5.5

@@ -60,6 +60,7 @@ def test_shares_have_intervals_on_the_log_odds():
     np.testing.assert_allclose(high["shares"], 1 / (1 + np.exp(-reach - odds)), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_variances_on_the_logarithm_and_covariances_on_the_line():
     fit, errors, low, high = fitted()
     covariance = np.cov(PAIRS.T, bias=True)

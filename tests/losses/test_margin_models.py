@@ -32,6 +32,7 @@ def test_squared_hinge_with_a_normal_prior_is_linear_svc():
     np.testing.assert_allclose(slope, 0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_hinge_with_a_normal_prior_is_the_support_vector_machine():
     # sum hinge + |w|^2 / 2 C is SVC's objective over C; its intercept is not penalised.
     svm = pytest.importorskip("sklearn.svm")

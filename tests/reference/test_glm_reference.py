@@ -266,6 +266,7 @@ def test_firths_estimate_is_the_mode_under_jeffreys_prior():
     assert digits(flat(fit.standard_errors("expected")), case["se"]) >= 6
 
 
+@pytest.mark.slow
 def test_quantile_regression_ends_in_the_vertex_of_the_reference():
     case = load("quantile_engel")
     x, y = problem(case)
