@@ -20,7 +20,7 @@ from lossgeo.solvers import RUNNING, GroupWorkingSet, Problem, Status
 from lossgeo.solvers.group_quadratic import GroupFace, Groups
 from lossgeo.solvers.group_working_set import GroupModel, ReducedGroups, descend_groups, group_model, replace_groups
 from lossgeo.solvers.working_set import BUCKETS
-from lossgeo.sparse.working_kernels import sparse_parts
+from lossgeo.sparse.working_kernels import at_start, sparse_parts
 from lossgeo.sparsity import SparseRows
 
 __all__ = [
@@ -114,18 +114,7 @@ def start_groups(problem: Problem, solver: GroupWorkingSet) -> tuple[GroupState,
         The state, and the design with a number that is finite only if all of it is, where the design is data.
     """
     rows = sparse_parts(problem, solver)
-    design = rows.design()
-    is_data = any(design is leaf for leaf in jax.tree.leaves(problem.args))
-    x, v = rows.split(problem.init)
-    offset, predictor = (
-        jax.lax.cond(
-            jnp.any(b != 0),
-            lambda b: rows.predict(b, design),
-            lambda b: jnp.zeros(design.shape[0] * rows.outputs, b.dtype),
-            b,
-        )
-        for b in (rows.center, x)
-    )
+    design, is_data, x, v, offset, predictor = at_start(rows, problem)
     eta = offset + predictor
     loss, slopes = jax.value_and_grad(rows.loss)(eta, v)
     gradient, squares = _look_first(rows, slopes, design)

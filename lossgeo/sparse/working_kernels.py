@@ -25,6 +25,7 @@ __all__ = [
     "Setup",
     "Work",
     "WorkingState",
+    "at_start",
     "descend",
     "design_of",
     "exchange_columns",
@@ -97,6 +98,23 @@ class WorkingState:
     work: Any = None
 
 
+def at_start(rows: SparseRows, problem: Problem) -> tuple[jax.Array, bool, jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The design and whether it is data, coordinates, and what the kinks and the coordinates add to the predictor."""
+    design = rows.design()
+    is_data = any(design is leaf for leaf in jax.tree.leaves(problem.args))
+    x, v = rows.split(problem.init)
+    offset, predictor = (
+        jax.lax.cond(
+            jnp.any(b != 0),
+            lambda b: rows.predict(b, design),
+            lambda b: jnp.zeros(design.shape[0] * rows.outputs, b.dtype),
+            b,
+        )
+        for b in (rows.center, x)
+    )
+    return design, is_data, x, v, offset, predictor
+
+
 def start_working_set(problem: Problem, solver: WorkingSet) -> tuple[WorkingState, tuple[jax.Array, jax.Array] | None]:
     """State at the start of a posed problem; pure.
 
@@ -104,13 +122,7 @@ def start_working_set(problem: Problem, solver: WorkingSet) -> tuple[WorkingStat
         The state, and the design with a number that is finite only if all of it is, where the design is data.
     """
     rows = sparse_parts(problem, solver)
-    design = rows.design()
-    is_data = any(design is leaf for leaf in jax.tree.leaves(problem.args))
-    x, v = rows.split(problem.init)
-    offset, predictor = (
-        jax.lax.cond(jnp.any(b != 0), lambda b: design @ b, lambda b: jnp.zeros(design.shape[0], b.dtype), b)
-        for b in (rows.center, x)
-    )
+    design, is_data, x, v, offset, predictor = at_start(rows, problem)
     eta = offset + predictor
     slopes = jax.grad(rows.loss)(eta, v)
     gradient, squares = linalg.product_and_squares(slopes, design)
