@@ -197,7 +197,7 @@ def _scale_of(posed: Posed) -> tuple[int | None, str] | None:
             return None
         return None, f"the loss {kind.__name__} is piecewise linear"
     if is_plain(posed) and _is_bent(posed):
-        return None, "a convex log-likelihood with kinks, piecewise linear in a linear predictor"
+        return None, "a concave log-likelihood, piecewise linear in a linear predictor"
     if type(likelihood) is not ModelLikelihood:
         return None
     kinds = []
